@@ -18,11 +18,11 @@ pub mod service_clients;
 
 use crate::k8s::ObjectKey;
 use crate::k8s::{WatchScope, secrets::Secrets, with_timeout};
-use crate::sync::queue::SyncQueue;
+use crate::sync::requests::SyncQueue;
 use crate::telemetry::health::Health;
 use api::LeverConnection;
 use backoff::Backoff;
-use engine::events;
+use engine::warning_events;
 use fair_share::FairShare;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -31,7 +31,7 @@ use long_wait_events::LongWaitEvents;
 use pad::candidate_loader::CandidateLoader;
 use pad::hints::Hints;
 use pad::in_flight::InFlight;
-use pad::stale_reads::StaleReads;
+use pad::stale_lever_reads::StaleReads;
 use pad::write_tracker::WriteTracker;
 use pad_budget::PadBudget;
 use service_clients::ServiceClientCache;
@@ -105,7 +105,7 @@ impl Context {
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),
-            note: Some(events::truncate_note(note)),
+            note: Some(warning_events::truncate_note(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

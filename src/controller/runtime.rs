@@ -6,7 +6,7 @@ use super::metrics::ControllerMetrics;
 use crate::k8s::patch::WriteError;
 use crate::k8s::secrets::SecretError;
 use crate::telemetry::health::Health;
-use crate::telemetry::traces::spans::ReconcileSpan;
+use crate::telemetry::traces::span_definitions::ReconcileSpan;
 use api::names;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Config, Controller, Error};

@@ -4,7 +4,7 @@ use super::decode::Decoded;
 use super::patch::is_status;
 use super::trimmed_objects::{Trimmed, trimmed_api};
 use super::with_timeout;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use api::pad_builder::{is_of, is_of_spec};
 use api::{FIELD_MANAGER, Pad};
 use kube::api::PostParams;
@@ -16,12 +16,13 @@ const MAX_NAME_ATTEMPTS: u32 = 12;
 /// Creates a Pad in the API server, with the annotation by which its reconcile continues the current trace.
 pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
     let mut pad = pad.clone();
-    pad.annotations_mut().extend(spans::traceparent_annotation());
+    pad.annotations_mut().extend(span_definitions::traceparent_annotation());
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let (namespace, name) = (api.namespace().unwrap_or_default(), pad.name_any());
     let api = trimmed_api(&api.clone().into_client(), namespace);
     let Trimmed(made) =
-        spans::write("create Pad", namespace, &name, api.create(&parameters, &Trimmed(pad))).await?;
+        span_definitions::write("create Pad", namespace, &name, api.create(&parameters, &Trimmed(pad)))
+            .await?;
     Ok(made)
 }
 

@@ -6,7 +6,7 @@
 
 use super::trimmed_objects::{ManagedKind, Trimmed, trimmed_api};
 use super::with_timeout;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use api::FIELD_MANAGER;
 use kube::api::{Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -103,7 +103,12 @@ where
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let (api, what) = (trimmed_api::<K>(client, &namespace), format!("patch {}", K::kind(&())));
     let parameters = patch_params();
-    let written = spans::write(&what, &namespace, &name, with_timeout(api.patch(&name, &parameters, &patch)));
+    let written = span_definitions::write(
+        &what,
+        &namespace,
+        &name,
+        with_timeout(api.patch(&name, &parameters, &patch)),
+    );
     match written.await {
         Ok(Trimmed(written)) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
@@ -152,7 +157,7 @@ where
         let patch = Patch::Merge(StatusChange { metadata, status: &difference });
         let parameters = patch_params();
         let written = with_timeout(api.patch_status(&name, &parameters, &patch));
-        match spans::write(&what, &namespace, &name, written).await {
+        match span_definitions::write(&what, &namespace, &name, written).await {
             Ok(Trimmed(written)) => return Ok(Some(written)),
             Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
             Err(error) if is_status(&error, 409) => {

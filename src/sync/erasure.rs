@@ -5,7 +5,7 @@
 //! include the anonymized. While no Pad names anybody, neither is scanned. The status of the connection stores how far
 //! both have been scanned, and only a scan that reached its end counts.
 
-use super::opportunities::SCAN_OVERLAP;
+use super::stage_scan::SCAN_OVERLAP;
 use super::{SyncContext, SyncError, before, lever_lists};
 use crate::lever::SpanMs;
 use crate::transport::ErrorKind;

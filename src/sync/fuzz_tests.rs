@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::{before, erasure, open_pad_checks, opportunities};
+use super::{before, erasure, open_pad_checks, stage_scan};
 use crate::coderpad::PadRecord;
 use api::configuration::{Existing, Repeat};
 use api::{Pad, names};
-use engine::backfill::{self, BackfillRule, ListedCandidate};
+use engine::scan_action::{self, BackfillRule, ListedCandidate};
 use engine::ttl;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -58,8 +58,8 @@ fn any_time_is_processed_without_overflow() {
         let row =
             ListedCandidate { id: "o".into(), entry: times[11], created_at: Some(times[12]), is_free: true };
         let pads = std::slice::from_ref(&pad);
-        backfill::backfill_action(&rule, &row, pads, None);
-        backfill::missed_delivery(&rule, &row, pads, now);
+        scan_action::backfill_action(&rule, &row, pads, None);
+        scan_action::missed_delivery(&rule, &row, pads, now);
         let configuration = json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration", "metadata": {"name": "c"},
             "spec": {"connectionRef": {"name": "acme"}, "ttlSecondsAfterEnded": seconds, "ttlSecondsAfterSkipped": seconds},
@@ -67,7 +67,7 @@ fn any_time_is_processed_without_overflow() {
         ttl::is_expired(&pad, &serde_json::from_value(configuration).unwrap(), now);
         prop_assert!(before(any, SignedDuration::from_secs(seconds.saturating_abs())) <= any);
         erasure::try_times(&pad, any, now);
-        opportunities::try_times(&pad, any, now);
+        stage_scan::try_times(&pad, any, now);
         let mut all_looks = open_pad_checks::OpenPadChecks::default();
         all_looks.choose(pads, now, Instant::now());
         Ok(())

@@ -3,7 +3,7 @@
 use super::{SyncContext, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
 use crate::transport::ServiceError;
-use engine::backfill::ListedCandidate;
+use engine::scan_action::ListedCandidate;
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of pages of 100 candidates; no stage has more.

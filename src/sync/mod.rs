@@ -7,37 +7,37 @@
 //! sync if a rule has `onArchive: End`, one of those deleted and one of those changed since then, and one scan of the
 //! pads that changed in CoderPad: mostly one page each, however many Pads exist.
 //!
-//! Sync decides little. It creates Pads for candidates without one ([`engine::backfill`]), and adds hints for the Pads with
+//! Sync decides little. It creates Pads for candidates without one ([`engine::scan_action`]), and adds hints for the Pads with
 //! changed data ([`crate::controller::pad::hints`]): each reads its current state itself. The watermarks may be lost:
 //! the next sync finds the same changes.
 
+mod coderpad_scan;
 mod erasure;
 #[cfg(test)]
 mod fuzz_tests;
 mod lever_lists;
 mod open_pad_checks;
-mod opportunities;
 mod ownership_checks;
-mod pad_scan;
-pub mod queue;
+pub mod requests;
+mod stage_scan;
 
 #[cfg(test)]
 pub(crate) use lever_lists::StageScan;
 #[cfg(test)]
-pub(crate) use opportunities::served_after;
+pub(crate) use stage_scan::served_after;
 
 use crate::controller::Context;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::k8s::ObjectKey;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use crate::transport::{self, ErrorKind, Priority};
 use api::{LeverConnection, Pad, PadConfiguration};
 use engine::hints::Hint;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use queue::{CompletedSync, SyncOutcome, SyncRequest};
+use requests::{CompletedSync, SyncOutcome, SyncRequest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -95,8 +95,8 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 struct Watermarks {
     /// Version of the account that was scanned.
     account: String,
-    pads: pad_scan::PadWatermarks,
-    archived: Option<opportunities::ArchivedWatermark>,
+    pads: coderpad_scan::PadWatermarks,
+    archived: Option<stage_scan::ArchivedWatermark>,
     erasures: erasure::ErasureWatermark,
     looks: open_pad_checks::OpenPadChecks,
     /// Whether a service refused a request of the last sync.
@@ -114,8 +114,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         for (key, request) in context.syncs.begin() {
             let (context, marks, stop) = (context.clone(), marks.clone(), stop.clone());
             running.spawn(async move {
-                let syncing =
-                    sync(&context, &marks, &key, &request).instrument(spans::sync(&key.namespace, &key.name));
+                let syncing = sync(&context, &marks, &key, &request)
+                    .instrument(span_definitions::sync(&key.namespace, &key.name));
                 let syncing = context.health.supervise_pass(format!("sync of {key}"), syncing);
                 let ended = stop.run_until_cancelled(syncing).await.unwrap_or_default();
                 if let Some(pause) = context.syncs.end(&key, ended)
@@ -164,15 +164,15 @@ async fn sync(
             if !request.whole {
                 return Vec::new();
             }
-            let pads = pad_scan::scan_pads(&session, &mut after.pads).await;
+            let pads = coderpad_scan::scan_pads(&session, &mut after.pads).await;
             after.looks.request_checks(&session);
             vec![
                 pads,
-                opportunities::scan_archived(&session, &mut after.archived).await,
+                stage_scan::scan_archived(&session, &mut after.archived).await,
                 erasure::scan_erasures(&session, &mut after.erasures).await,
             ]
         },
-        opportunities::scan_all(&session, request),
+        stage_scan::scan_all(&session, request),
     );
     let erasures = after.erasures.until();
     let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();

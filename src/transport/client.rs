@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
+use super::error_response;
 use super::rate_limit::{AccountId, Priority, TokenBucket};
-use super::response;
 use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
 use crate::telemetry::health;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use api::sanitize;
 
 /// Maximum size of an answer, in bytes. The largest answers are pages of 100 opportunities and the files of a pad: a
@@ -271,7 +271,8 @@ impl ServiceClient {
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, ServiceError> {
         let (service, operation) = (self.service, call.operation);
-        let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
+        let span =
+            span_definitions::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
         health::record_progress();
@@ -295,7 +296,7 @@ impl ServiceClient {
             Ok(_) | Err(_) => self.bucket.accepted(began),
         }
         self.transport.0.metrics.request(service, operation, outcome, priority, took);
-        spans::called(&span, answered, failure);
+        span_definitions::called(&span, answered, failure);
         span.in_scope(|| {
             let (service, elapsed_ms) = (service.label(), took.as_millis());
             tracing::debug!(service, operation, outcome, status = answered, elapsed_ms, "called a service");
@@ -353,11 +354,13 @@ impl ServiceClient {
     async fn refusal(&self, call: &Call, mut response: Response) -> ServiceError {
         let status = response.status();
         let retry_after = retry_after(response.headers());
-        let redirect = response::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
+        let redirect =
+            error_response::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
         let body = read_body(&mut response, MAX_ERROR_ANSWER_BYTES).await.ok().flatten();
-        let own = body.and_then(|body| response::envelope(self.service, &body));
-        let class = response::class(status, own.is_some(), kind_without_answer(call));
-        let described = || response::description(self.service, status, response.headers(), own.is_some());
+        let own = body.and_then(|body| error_response::envelope(self.service, &body));
+        let class = error_response::class(status, own.is_some(), kind_without_answer(call));
+        let described =
+            || error_response::description(self.service, status, response.headers(), own.is_some());
         let message =
             redirect.or_else(|| own.clone().filter(|message| !message.is_empty())).unwrap_or_else(described);
         let mut error = self.error(class, call.operation, Some(status.as_u16()), &message);

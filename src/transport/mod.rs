@@ -6,9 +6,9 @@
 //! a healthy one. The caller decides when to retry. The rest of the program does not depend on HTTP.
 
 mod client;
+mod error_response;
 mod metrics;
 mod rate_limit;
-mod response;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

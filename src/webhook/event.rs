@@ -6,7 +6,7 @@
 use crate::lever::STAGE_CHANGE_EVENT;
 use api::names::{TOKEN_MARK, is_opportunity_id};
 use aws_lc_rs::hmac;
-use engine::routing::StageChangeEvent;
+use engine::stage_change::StageChangeEvent;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};

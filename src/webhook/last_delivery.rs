@@ -1,7 +1,7 @@
 //! Records on a connection that a correctly signed request has arrived, so that the leader, which may be another
 //! replica, can set WebhookVerified to True.
 
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use api::reason::{AWAITING_VERIFICATION, CLOCK_SKEW, DELIVERY_MISSED, SIGNATURE_MISMATCH};
 use api::{FIELD_MANAGER, LeverConnection, condition};
 use jiff::{SignedDuration, Timestamp};
@@ -51,7 +51,7 @@ impl LastDelivery {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let name = connection.name_any();
         let noting = connections.patch_status(&name, &parameters, &patch);
-        let noting = spans::write("patch status of LeverConnection", &namespace, &name, noting);
+        let noting = span_definitions::write("patch status of LeverConnection", &namespace, &name, noting);
         if !matches!(timeout(LAST_DELIVERY_WRITE_TIMEOUT, noting).await, Ok(Ok(_))) {
             tracing::warn!(namespace, connection = name, "could not note that a signed webhook arrived");
         }

@@ -1,13 +1,13 @@
 //! The webhook endpoint: receives Lever's deliveries and stores them in the API server before it responds.
 //!
 //! Every replica responds. The contract defines the order of the checks; until the signature is verified, a request
-//! causes no call to the API server and no log line. The endpoint has no rules of its own: [`engine::routing`] chooses the
+//! causes no call to the API server and no log line. The endpoint has no rules of its own: [`engine::stage_change`] chooses the
 //! Pad for a stage change, `persist` writes it, and the leader decides what follows ([`crate::controller::pad`]).
 
 mod body;
+mod concurrency;
 pub(crate) mod event;
 mod last_delivery;
-mod limits;
 mod metrics;
 mod persist;
 mod rejection_reports;
@@ -24,8 +24,8 @@ pub use server::serve;
 pub use signing_tokens::SigningTokens;
 
 use crate::k8s::{Caches, WatchScope};
-use crate::telemetry::traces::spans;
-use crate::webhook::limits::KeyedSemaphore;
+use crate::telemetry::traces::span_definitions;
+use crate::webhook::concurrency::KeyedSemaphore;
 use api::{LeverConnection, names};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -161,7 +161,7 @@ impl ReceiverInner {
         if Arc::strong_count(&semaphore) > MAX_PENDING_DELIVERIES {
             return Err(Rejection::Crowded);
         }
-        let span = spans::webhook(namespace, name);
+        let span = span_definitions::webhook(namespace, name);
         let answering = async {
             let in_turn = async {
                 let _permit = semaphore.acquire().await;
@@ -175,8 +175,8 @@ impl ReceiverInner {
         };
         let taken = answering.instrument(span.clone()).await;
         match &taken {
-            Ok(taken) => spans::answered(&span, taken.name(), StatusCode::OK),
-            Err(refusal) => spans::answered(&span, refusal.name(), refusal.status()),
+            Ok(taken) => span_definitions::answered(&span, taken.name(), StatusCode::OK),
+            Err(refusal) => span_definitions::answered(&span, refusal.name(), refusal.status()),
         }
         taken
     }

@@ -9,13 +9,13 @@ use crate::k8s::decode::Decoded;
 use crate::k8s::pad_index::IndexKey;
 use crate::k8s::pads;
 use crate::k8s::patch::is_status;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use api::names;
 use api::pad::{Trigger, TriggerSource};
 use api::pad_builder::{self, is_of, is_of_spec};
 use api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
-use engine::routing::StageChangeEvent;
-use engine::routing::{PadAction, choose_action, configurations_of};
+use engine::stage_change::StageChangeEvent;
+use engine::stage_change::{PadAction, choose_action, configurations_of};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -185,12 +185,17 @@ impl<'a> PadUpsert<'a> {
     async fn annotate(&mut self, name: String) -> Result<Option<String>, PersistError> {
         let request = (names::RECONCILE_REQUESTED_AT.to_owned(), self.change.request.clone());
         let annotations: BTreeMap<_, _> =
-            spans::traceparent_annotation().into_iter().chain([request]).collect();
+            span_definitions::traceparent_annotation().into_iter().chain([request]).collect();
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let namespace = self.api.namespace().unwrap_or_default();
-        let asked =
-            spans::write("annotate Pad", namespace, &name, self.api.patch(&name, &parameters, &patch)).await;
+        let asked = span_definitions::write(
+            "annotate Pad",
+            namespace,
+            &name,
+            self.api.patch(&name, &parameters, &patch),
+        )
+        .await;
         match asked {
             Ok(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
             // The cache was stale: the Pad is being deleted, or its name now belongs to another Pad.

@@ -6,7 +6,7 @@
 //! so that the leader has nothing to add.
 
 use crate::controller::connection::status;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use api::connection::WebhookRefusal;
 use api::reason::{CLOCK_SKEW, SIGNATURE_MISMATCH};
 use api::{FIELD_MANAGER, LeverConnection, condition};
@@ -110,7 +110,7 @@ impl RejectionReporter {
         }));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let writing = connections.patch_status(&name, &parameters, &patch);
-        let writing = spans::write("patch status of LeverConnection", &namespace, &name, writing);
+        let writing = span_definitions::write("patch status of LeverConnection", &namespace, &name, writing);
         if !matches!(timeout(REJECTION_WRITE_TIMEOUT, writing).await, Ok(Ok(_))) {
             let of_this = |key: &RejectionKey| key.0 == namespace && key.1 == name;
             let until = Instant::now() + REJECTION_RETRY_DELAY;

@@ -14,7 +14,7 @@ pub mod pad_builder;
 pub mod reason;
 pub mod sanitize;
 pub mod schema;
-pub mod served_entries;
+pub mod served_stage_entries;
 
 pub use condition::Condition;
 pub use configuration::{PadConfiguration, PadConfigurationSpec, PadConfigurationStatus};

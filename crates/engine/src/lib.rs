@@ -5,22 +5,22 @@
 //! complete status of the result. Time is an input.
 
 mod apply;
-pub mod backfill;
 pub mod command;
 pub mod decide;
 pub mod event;
-pub mod events;
 pub mod hints;
 pub mod note;
 pub mod observe;
 pub mod question;
 pub mod rolling_limit;
-pub mod routing;
 pub mod rules;
+pub mod scan_action;
 pub mod series;
 pub mod stage;
+pub mod stage_change;
 pub mod state;
 pub mod status;
 pub mod tags;
 pub mod ttl;
+pub mod warning_events;
 pub mod wording;

@@ -1,7 +1,7 @@
 //! Commands that act on objects. The plugin writes only specs and annotations; the operator acts on them and reports the
 //! result in the status.
 
-use crate::candidate::opportunity_id;
+use crate::candidate_argument::opportunity_id;
 use crate::cli::CreateArgs;
 use crate::cluster::{TargetCluster, list};
 use crate::status::table;

@@ -5,7 +5,7 @@
 //! for `kubectl pad`: kubectl requests completions from its plugins under this name.
 
 mod actions;
-mod candidate;
+mod candidate_argument;
 mod cli;
 mod cluster;
 mod completion;

@@ -3,7 +3,7 @@
 use crate::cli::{CreateArgs, PluginCli, PluginCommand};
 use crate::cluster::{Snapshot, TargetCluster};
 use crate::help::long_help;
-use crate::{actions, candidate, status};
+use crate::{actions, candidate_argument, status};
 use axum::body::Body;
 use axum::http::{Method, Request, Response};
 use clap::{CommandFactory as _, Parser as _};
@@ -187,7 +187,7 @@ async fn errors_of_the_api_server_and_of_arguments() {
         text.push_str(&show(&format!("status, if the API server answers {code}"), result));
     }
     for words in ["Jane Doe", "https://hire.lever.co/jobs/1", "https://"] {
-        text.push_str(&show(&format!("candidate '{words}'"), candidate::opportunity_id(words)));
+        text.push_str(&show(&format!("candidate '{words}'"), candidate_argument::opportunity_id(words)));
     }
     for timeout in ["soon", "-1s"] {
         let parsed = PluginCli::try_parse_from(["kubectl-pad", "end", "p", &format!("--timeout={timeout}")]);

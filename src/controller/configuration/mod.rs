@@ -9,7 +9,7 @@ pub mod status;
 
 use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::service_clients::ServiceClientError;
-use super::{Context, events, schedule};
+use super::{Context, schedule, warning_events};
 use crate::k8s::ObjectKey;
 use crate::k8s::cache::Cache;
 use crate::k8s::patch::write_status;
@@ -297,7 +297,8 @@ impl ConfigurationController {
     ) -> Result<(), ReconcileError> {
         let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
         if write_status(&self.context.client, configuration, &before, &after).await?.is_some()
-            && let Some((reason, note)) = events::newly_stalled(configuration.conditions(), &after.conditions)
+            && let Some((reason, note)) =
+                warning_events::newly_stalled(configuration.conditions(), &after.conditions)
         {
             self.context.publish_warning(&configuration.object_ref(&()), &reason, &note).await;
         }

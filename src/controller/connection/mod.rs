@@ -12,7 +12,7 @@ pub mod status;
 pub mod webhook;
 
 use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
-use super::{Context, coderpad_organization, events, schedule};
+use super::{Context, coderpad_organization, schedule, warning_events};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::write_status;
 use crate::k8s::secrets::SecretChange;
@@ -257,7 +257,7 @@ impl ConnectionController {
         if written.is_some() {
             let before = connection.conditions();
             let news = [
-                events::newly_stalled(before, &after.conditions),
+                warning_events::newly_stalled(before, &after.conditions),
                 status::quota_ran_low(before, &after.conditions),
                 installation_id::became_shared(before, &after.conditions),
             ];

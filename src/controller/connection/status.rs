@@ -5,7 +5,7 @@ use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
 use super::webhook::{SECRET_NOT_OWNED, WebhookState};
-use crate::sync::queue::MissedDelivery;
+use crate::sync::requests::MissedDelivery;
 use crate::transport::Service;
 use crate::{coderpad, lever};
 use api::condition::{Conditions, Readiness, Status, find, types};

@@ -521,15 +521,28 @@ mod tests {
 
     #[tokio::test]
     async fn one_read_serves_the_pads_of_all_rules_of_a_candidate() {
-        let account = Account::new().await;
-        let id = account.candidate(TAG).await;
-        let by_rules = (0..20).map(async |number| {
-            // The webhook receiver stores them one after the other.
-            tokio::time::sleep(Duration::from_millis(5 * number as u64)).await;
-            account.request_by_rule(number, &id).read(&account.lever).await.unwrap().id
-        });
-        assert_eq!(join_all(by_rules).await, vec![id.clone(); 20]);
-        assert_eq!(account.calls(), (0, 1));
+        // On a busy machine, the Pads may register further apart than the gap: such an attempt proves nothing.
+        let mut attempts = 0;
+        let (account, id) = loop {
+            let account = Account::new().await;
+            let id = account.candidate(TAG).await;
+            let registered = parking_lot::Mutex::new(Vec::new());
+            let by_rules = (0..20).map(async |number| {
+                // The webhook receiver stores them one after the other.
+                tokio::time::sleep(Duration::from_millis(5 * number as u64)).await;
+                let ticket = account.request_by_rule(number, &id);
+                registered.lock().push(std::time::Instant::now());
+                ticket.read(&account.lever).await.unwrap().id
+            });
+            assert_eq!(join_all(by_rules).await, vec![id.clone(); 20]);
+            let is_close = |pair: &[std::time::Instant]| pair[1] - pair[0] < Duration::from_millis(20);
+            if registered.lock().windows(2).all(is_close) {
+                assert_eq!(account.calls(), (0, 1));
+                break (account, id);
+            }
+            attempts += 1;
+            assert!(attempts < 50, "this machine never registers 20 Pads within 20 ms of each other");
+        };
         // The next move causes a new read, and a missing candidate is read only once as well.
         assert_eq!(account.read_all(vec![account.request(&id)]).await, [id]);
         assert_eq!(account.calls(), (0, 2));

@@ -15,13 +15,13 @@ use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
 use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
 use crate::k8s::with_timeout;
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use crate::transport::{ErrorKind, SendDeadline};
 use api::configuration::{PadConfiguration, PadConfigurationStatus};
 use api::names;
 use api::pad::{Pad, Trigger, TriggerSource};
 use api::pad_builder;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use engine::command::Command;
 use engine::event::{Event, Fact, StoredVersion};
 use engine::hints::Hint;
@@ -63,7 +63,7 @@ pub struct PadReconcile<'a> {
 impl PadReconcile<'_> {
     /// Executes the command that this rule decided. The state grows by its event.
     pub async fn execute(&mut self, rule: &'static str, command: &Command) {
-        let span = spans::step(command.name(), rule);
+        let span = span_definitions::step(command.name(), rule);
         let result = self.run(command).instrument(span.clone()).await;
         self.state.apply(command, Event { stored: self.stored.take(), result });
         if self.state.error.is_some() {
@@ -278,7 +278,7 @@ impl PadReconcile<'_> {
         let id = self.state.pad.opportunity_id.clone();
         let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
         self.write_configuration(|status| {
-            status.served_entries = served_entries::add(status.served_entries.as_deref(), added);
+            status.served_entries = served_stage_entries::add(status.served_entries.as_deref(), added);
         })
         .await?;
         Ok(Fact::Done)

@@ -13,7 +13,7 @@ mod histories;
 pub mod in_flight;
 mod observe;
 mod shared_reads;
-pub mod stale_reads;
+pub mod stale_lever_reads;
 pub mod ttl;
 mod workqueue;
 pub mod write_tracker;
@@ -24,7 +24,7 @@ use super::service_clients::ServiceClientError;
 use super::{long_wait_events, schedule};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::{WriteError, write_status};
-use crate::telemetry::traces::spans;
+use crate::telemetry::traces::span_definitions;
 use crate::transport::{self, ErrorKind};
 use api::condition::{Condition, is_true, types};
 use api::names;
@@ -37,7 +37,7 @@ use engine::hints::Hint;
 use engine::observe::RelatedObjects;
 use engine::rules::failure_tag::{FailureTag, PadHealth};
 use engine::state::{CandidateLookup, PadLookup, PassError, StoredPad};
-use engine::{events, status, tags};
+use engine::{status, tags, warning_events};
 use execute::PadReconcile;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -129,7 +129,7 @@ impl Reconcile<Pad> for PadController {
         let Some(mut called) = self.queue.begin(&namespace, &name) else {
             return Ok(Action::await_change());
         };
-        spans::took_turn(called.waited);
+        span_definitions::took_turn(called.waited);
         let demand = called.demand.take();
         // Boxed, because the future is large and many are in flight.
         Box::pin(reconcile(pad, demand, &self.context)).await
@@ -469,7 +469,7 @@ async fn write(pass: &PadReconcile<'_>, after: PadStatus) -> Result<(), WriteErr
     // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
     let without_name =
         |note: &str| sanitize::without_name(note, after.candidate.as_deref().unwrap_or_default());
-    match events::newly_stalled(&before.conditions, &after.conditions) {
+    match warning_events::newly_stalled(&before.conditions, &after.conditions) {
         Some((reason, note)) => {
             let note = without_name(&note);
             pass.context.publish_warning(&pass.pad.object_ref(&()), &reason, &note).await;
@@ -488,7 +488,8 @@ async fn report_long_wait(
 ) {
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let now = Timestamp::now();
-    let alarm = events::needs_attention(conditions, now).filter(|one| one.type_ == types::RECONCILING);
+    let alarm =
+        warning_events::needs_attention(conditions, now).filter(|one| one.type_ == types::RECONCILING);
     let Some(waiting) = alarm else {
         if !is_true(conditions, types::RECONCILING) {
             context.long_wait_events.forget(&namespace, &name);
@@ -497,7 +498,7 @@ async fn report_long_wait(
     };
     let (uid, since) = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
     if context.long_wait_events.is_due(&namespace, &name, &uid, since, now) {
-        let note = events::truncate_note(&without_name(&waiting.message));
+        let note = warning_events::truncate_note(&without_name(&waiting.message));
         long_wait_events::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Export of spans: the filter of spans, and the HTTP client that sends them.
 
-use super::spans::IDLE_ATTRIBUTE;
+use super::span_definitions::IDLE_ATTRIBUTE;
 use crate::transport;
 use opentelemetry::Context;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
@@ -30,7 +30,7 @@ pub struct DropIdleSpans<P>(pub P);
 
 impl<P: SpanProcessor> SpanProcessor for DropIdleSpans<P> {
     fn on_start(&self, span: &mut Span, parent: &Context) {
-        super::spans::acts(parent);
+        super::span_definitions::acts(parent);
         self.0.on_start(span, parent);
     }
 

@@ -5,12 +5,12 @@
 //! flag, no code path waits for the collector: spans go to a bounded queue, and a separate thread sends them.
 //!
 //! The operator exports only its own spans, and no log lines. Spans contain neither candidates' data nor keys
-//! ([`spans`] defines all of them). The usual variables configure the export: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`,
+//! ([`span_definitions`] defines all of them). The usual variables configure the export: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`,
 //! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`, and `OTEL_EXPORTER_OTLP_HEADERS` for a collector that requires
 //! authentication.
 
 mod export;
-pub mod spans;
+pub mod span_definitions;
 #[cfg(test)]
 mod tests;
 

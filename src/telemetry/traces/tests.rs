@@ -1,6 +1,6 @@
 use super::Traces;
 use super::export::DropIdleSpans;
-use super::spans::{ReconcileSpan, step, traceparent_annotation, webhook};
+use super::span_definitions::{ReconcileSpan, step, traceparent_annotation, webhook};
 use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};

@@ -3,8 +3,8 @@
 use super::fake::{OPPORTUNITY, configuration, connection, pad, pad_by_hand, terminating, with_request};
 use api::names::pad_name;
 use api::{Pad, PadConfiguration};
-use engine::routing::StageChangeEvent;
-use engine::routing::{PadAction, choose_action, configurations_of};
+use engine::stage_change::StageChangeEvent;
+use engine::stage_change::{PadAction, choose_action, configurations_of};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;

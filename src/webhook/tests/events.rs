@@ -2,7 +2,7 @@
 
 use super::fake::{SIGNING_TOKEN, TOKEN, delivery_at};
 use crate::webhook::event::{EventKind, LeverEvent, Malformed, Timeliness};
-use engine::routing::StageChangeEvent;
+use engine::stage_change::StageChangeEvent;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};

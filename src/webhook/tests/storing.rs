@@ -6,7 +6,7 @@ use crate::webhook::persist::{PersistError, Persisted, store};
 use api::names::{self, pad_name};
 use api::pad::{Phase, TriggerSource};
 use api::{Pad, PadStatus};
-use engine::routing::StageChangeEvent;
+use engine::stage_change::StageChangeEvent;
 use serde_json::json;
 
 const AT: i64 = 1_750_000_000_123;

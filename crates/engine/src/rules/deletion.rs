@@ -8,7 +8,7 @@ use crate::state::{
 };
 use api::configuration::DeletionPolicy;
 use api::pad::Phase;
-use api::served_entries::Fingerprint;
+use api::served_stage_entries::Fingerprint;
 use jiff::Timestamp;
 use services::lever::Opportunity;
 use std::collections::BTreeSet;

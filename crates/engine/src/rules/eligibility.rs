@@ -13,7 +13,7 @@ use api::names::Reference;
 use api::pad::Phase;
 use api::reason::Reason;
 use api::sanitize;
-use api::served_entries;
+use api::served_stage_entries;
 use jiff::{Timestamp, ToSpan};
 use services::coderpad::{self, NewPad, PadRecord};
 use services::lever::Opportunity;
@@ -286,7 +286,7 @@ fn is_existing(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
 fn is_served(state: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let entries = state.served_entries.as_deref();
     entry.is_some_and(|entry| {
-        served_entries::contains(entries, &state.pad.opportunity_id, entry, rule.effective_since)
+        served_stage_entries::contains(entries, &state.pad.opportunity_id, entry, rule.effective_since)
             && !is_requested_for(&state.pad, entry)
     })
 }

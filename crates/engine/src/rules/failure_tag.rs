@@ -6,8 +6,8 @@
 
 use super::eligibility::{Eligibility, can_have_pad, judge};
 use super::{Command, is_blocked};
-use crate::events;
 use crate::state::{CandidateLookup, PadState, PassError, RuleState};
+use crate::warning_events;
 use api::condition::{Condition, is_true, types};
 use jiff::Timestamp;
 use services::{ErrorKind, Service};
@@ -26,7 +26,7 @@ pub enum PadHealth {
 impl PadHealth {
     /// Derives the health from the conditions.
     pub fn from_conditions(conditions: &[Condition], now: Timestamp) -> Self {
-        match events::needs_attention(conditions, now) {
+        match warning_events::needs_attention(conditions, now) {
             Some(_) => PadHealth::Failing,
             None if is_true(conditions, types::READY) => PadHealth::Healthy,
             None => PadHealth::Pending,

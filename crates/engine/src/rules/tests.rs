@@ -9,7 +9,7 @@ use api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use api::names::{CreateIntent, OnceOnlyWrite, Reference};
 use api::pad::{DesiredState, Phase};
 use api::reason::Reason;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use jiff::Timestamp;
 use services::coderpad::{PadKind, PadRecord};
 use services::lever::{Opportunity, StageHistoryEntry};

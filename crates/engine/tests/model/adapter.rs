@@ -14,11 +14,11 @@ use api::installation::Installation;
 use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
 use api::pad::{DesiredState, Phase};
 use api::reason::Reason;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use engine::command::{Command, Outcome, WriteBackState};
 use engine::decide::decide;
-use engine::routing::{PadAction, choose_action};
 use engine::series::{Progress, SeriesMember};
+use engine::stage_change::{PadAction, choose_action};
 use engine::state::{
     CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
     Rule, RuleState, StoredPad, WriteClaim,
@@ -218,7 +218,7 @@ fn state(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
         },
         repeat: Some(Repeat::AfterEnd),
         stage_id: Some(STAGE.into()),
-        served_entries: served_entries::add(None, known.served.iter().map(|entry| fingerprint(*entry))),
+        served_entries: served_stage_entries::add(None, known.served.iter().map(|entry| fingerprint(*entry))),
         served_stored: known.served_stored,
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
@@ -430,7 +430,7 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     }
     let pads: Vec<Arc<Pad>> =
         key.0.iter().map(|(slot, deleting, asked)| Arc::new(pad(*slot, *deleting, *asked))).collect();
-    let change = engine::routing::StageChangeEvent {
+    let change = engine::stage_change::StageChangeEvent {
         opportunity_id: OPPORTUNITY.into(),
         stage_id: STAGE.into(),
         at: Timestamp::from_millisecond(triggered_at(delivery)).unwrap(),

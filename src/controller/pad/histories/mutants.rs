@@ -6,7 +6,7 @@ use super::world::{OPPORTUNITY, at};
 use api::configuration::PadConfiguration;
 use api::pad::{Pad, PadStatus, Phase};
 use api::reason::Reason;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use engine::state::PadState;
 
 /// A mutant, named after the missing value.
@@ -58,7 +58,7 @@ pub fn configuration(mutant: Mutant, mut configuration: PadConfiguration, entry:
             (Mutant::ServedEntries, _) => status.served_entries = None,
             (Mutant::ServedExisting, Some(since)) => {
                 let existing =
-                    served_entries::add(None, [Fingerprint::existing(OPPORTUNITY, at(entry), since)]);
+                    served_stage_entries::add(None, [Fingerprint::existing(OPPORTUNITY, at(entry), since)]);
                 let (existing, entries) = (existing.unwrap(), status.served_entries.take());
                 status.served_entries = entries.map(|entries| entries.replace(&existing, ""));
             }

@@ -14,14 +14,14 @@ use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
 use api::pad::{Pad, Phase, Trigger, TriggerSource};
 use api::pad_builder;
 use api::reason::Reason;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use api::{HasConditions, PadStatus};
-use engine::backfill::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
 use engine::command::{Command, Outcome};
 use engine::decide::decide;
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
 use engine::rules::failure_tag::{FailureTag, PadHealth, next_action};
+use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
 use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim};
 use engine::status::status;
 use jiff::{SignedDuration, Timestamp};
@@ -482,7 +482,8 @@ impl HistoryPass<'_> {
             Command::StoreServed(entries) => {
                 let added = entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, *entry));
                 self.write_configuration(|status| {
-                    status.served_entries = served_entries::add(status.served_entries.as_deref(), added);
+                    status.served_entries =
+                        served_stage_entries::add(status.served_entries.as_deref(), added);
                 });
                 self.state.served_stored = true;
             }

@@ -135,7 +135,7 @@ fn existing_candidates_get_no_pad_unless_a_person_requests_it() {
 fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
     let ruled = |change: fn(&mut PadState)| {
         let mut state = read(|_| {});
-        state.served_entries = served_entries::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
+        state.served_entries = served_stage_entries::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
         change(&mut state);
         match plan(&state) {
             Command::Create { .. } => "created".to_owned(),

@@ -78,7 +78,7 @@ fn messages_of_pads_whose_connection_or_configuration_is_not_usable() {
 fn messages_of_pads_whose_candidate_gets_no_pad() {
     let served = with(|f| {
         f.opportunity = candidate(|_| {});
-        f.served_entries = served_entries::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
+        f.served_entries = served_stage_entries::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
     });
     let existing = with(|f| {
         let rule = Rule { effective_since: Some(at(ENTRY_TIME_MS)), ..rule() };

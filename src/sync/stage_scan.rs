@@ -2,18 +2,18 @@
 
 use super::lever_lists::{self, StageScan};
 use super::ownership_checks;
-use super::queue::{MissedDelivery, SyncRequest};
+use super::requests::{MissedDelivery, SyncRequest};
 use super::{SyncContext, SyncError, before};
 use crate::controller::schedule;
 use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
 use api::configuration::OnArchive;
 use api::pad::{Phase, Trigger, TriggerSource};
 use api::pad_builder;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
-use engine::backfill::ListedCandidate;
-use engine::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
 use engine::hints::Hint;
+use engine::scan_action::ListedCandidate;
+use engine::scan_action::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
 use engine::stage;
 use engine::ttl;
 use futures::{StreamExt, stream};
@@ -168,12 +168,16 @@ pub fn served_after(
         served(rule, row, known)
     });
     if !scan.shows_absence() {
-        return served_entries::add(entries, newly_served);
+        return served_stage_entries::add(entries, newly_served);
     }
     let fingerprints = |row: &ListedCandidate| {
         [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
     };
-    served_entries::after_scan(entries, &scan.rows.iter().flat_map(fingerprints).collect(), newly_served)
+    served_stage_entries::after_scan(
+        entries,
+        &scan.rows.iter().flat_map(fingerprints).collect(),
+        newly_served,
+    )
 }
 
 /// Returns the settings of a configuration, if it creates pads now.

@@ -6,7 +6,7 @@ use crate::series::{self, Progress, RepeatDecision, SeriesMember};
 use api::configuration::{Existing, Repeat};
 use api::pad::{Phase, TriggerSource};
 use api::reason::Reason;
-use api::served_entries::{self, Fingerprint};
+use api::served_stage_entries::{self, Fingerprint};
 use api::{Pad, names};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -89,7 +89,7 @@ pub fn backfill_action(
 ) -> BackfillAction {
     let is_terminating = |pad: &Arc<Pad>| pad.metadata.deletion_timestamp.is_some();
     // A Pad that is being deleted may have had the pad of this entry; its deletion stores that (contract P9).
-    let is_served = || served_entries::contains(served_entries, &row.id, row.entry, Some(rule.since));
+    let is_served = || served_stage_entries::contains(served_entries, &row.id, row.entry, Some(rule.since));
     if !row.is_free || pads.iter().any(is_terminating) || is_served() {
         return BackfillAction::Nothing;
     }
@@ -348,7 +348,7 @@ mod tests {
             (row(5), one("Failed", "InvalidRequest", 0), false),
             (row(5), one("Skipped", "BeforeConfiguration", 0), false),
         ] {
-            let stored = served_entries::add(None, served(&rule(), &row, &pads));
+            let stored = served_stage_entries::add(None, served(&rule(), &row, &pads));
             assert_eq!(stored.is_some(), is_stored, "{pads:?}");
             let next = backfill_action(&rule(), &row, &[], stored.as_deref());
             assert_eq!(next == BackfillAction::Nothing, is_stored, "{pads:?}");
@@ -366,7 +366,7 @@ mod tests {
         let never = BackfillRule { repeat: Repeat::Never, ..rule() };
         assert!(served(&never, &row(7), &one("Open", "Open", 0)).is_some());
         let before = served(&first, &row(-5), &one("Skipped", "BeforeConfiguration", 0));
-        let stored = served_entries::add(None, before);
+        let stored = served_stage_entries::add(None, before);
         let another = BackfillRule { since: at(10), ..first };
         let made = BackfillAction::Make { n: 1, existing: true };
         assert_eq!(

@@ -11,8 +11,8 @@ use services::lever::Opportunity;
 use services::{ErrorKind, ServiceError};
 
 impl PadState {
-    /// Adds the event of a command.
-    pub fn apply(&mut self, command: &Command, event: Event) {
+    /// Adds the event of a command. Returns whether the command failed.
+    pub fn apply(&mut self, command: &Command, event: Event) -> bool {
         if let Some(stored) = event.stored {
             self.take_stored(stored);
         }
@@ -25,8 +25,12 @@ impl PadState {
             Command::AddLink(_) | Command::AddNote(_) => self.write_claim = WriteClaim::Unclaimed,
             _ => {}
         }
-        if let Err(error) = event.result.and_then(|fact| self.take_fact(command, fact)) {
-            self.error = Some(error);
+        match event.result.and_then(|fact| self.take_fact(command, fact)) {
+            Ok(()) => false,
+            Err(error) => {
+                self.error = Some(error);
+                true
+            }
         }
     }
 

@@ -65,8 +65,7 @@ impl PadReconcile<'_> {
     pub async fn execute(&mut self, rule: &'static str, command: &Command) {
         let span = span_definitions::step(command.name(), rule);
         let result = self.run(command).instrument(span.clone()).await;
-        self.state.apply(command, Event { stored: self.stored.take(), result });
-        if self.state.error.is_some() {
+        if self.state.apply(command, Event { stored: self.stored.take(), result }) {
             span.record("otel.status_code", "error");
         }
     }

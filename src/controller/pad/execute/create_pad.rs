@@ -251,10 +251,11 @@ impl PadReconcile<'_> {
 
     /// Clears an attempt that certainly created no pad, or whose pad is deleted.
     pub(super) async fn clear_attempt(&mut self, attempt: Option<CreateIntent>) -> Result<Fact, PassError> {
+        let pad = self.stored_pad();
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
             .remove_annotation(REQUESTED_BY)
-            .finalizer(names::FINALIZER, self.state.pad.must_remove_tag(self.state.pad.failed_tag.as_ref()));
+            .finalizer(names::FINALIZER, pad.must_remove_tag(pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
         if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.state.connection, self.pad.uid()) {
             self.context.pad_budget.forget_intent(&self.state.pad.namespace, name, &uid);

@@ -114,10 +114,11 @@ fn a_changed_version_brings_what_is_known_of_its_requests() {
     let stored =
         |pad| StoredVersion { pad, create_outcome: in_flight.clone(), write_claim: WriteClaim::Unclaimed };
     let mut changed = state.clone();
-    changed.apply(
+    let failed = changed.apply(
         &Command::SetFinalizer(true),
         Event { stored: Some(stored(pad)), result: Err(PassError::Conflict) },
     );
+    assert!(failed);
     assert!(
         matches!(changed.create_outcome, CreateOutcome::InFlight { .. }),
         "another process may have sent one"

@@ -33,8 +33,9 @@ async fn stage_change_for_many_rules_reads_the_candidate_once() {
     let calls = env.lever.calls();
     let reads: Vec<_> =
         calls.iter().filter(|call| call.method == "GET" && call.path.contains("/opportunities")).collect();
-    // The receiver stores the Pads one after the other: on a busy machine the last may be too late for the first read.
-    assert!((1..=3).contains(&reads.len()), "{reads:#?}");
+    // The receiver stores the Pads one after the other: on a busy machine the later ones are too late for the first read.
+    println!("{RULES} Pads of one candidate: {} reads", reads.len());
+    assert!((1..=RULES / 2).contains(&reads.len()), "{reads:#?}");
     assert_eq!(env.creates(), 1);
     env.finish().await;
 }

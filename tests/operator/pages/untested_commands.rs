@@ -58,13 +58,16 @@ fn is_target(command: &str) -> bool {
 /// Checks that packages, tests, programs and files exist.
 fn check_names(command: &str) -> bool {
     let words: Vec<_> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
-    let manifests = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"];
-    let manifests =
-        manifests.map(|folder| std::fs::read_to_string(source(&format!("{folder}Cargo.toml"))).unwrap());
+    let folders = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"]
+        .into_iter()
+        .chain(["crates/api/", "crates/engine/", "crates/services/", "crates/test-support/"]);
+    let manifests: Vec<String> = folders
+        .map(|folder| std::fs::read_to_string(source(&format!("{folder}Cargo.toml"))).unwrap())
+        .collect();
     let is_there = |pair: &[&str]| match pair {
         ["--package" | "-p" | "--test", name] => {
             let is_named = manifests.iter().any(|text| text.contains(&format!("name = \"{name}\"")));
-            is_named || std::path::Path::new(&source(&format!("tests/{name}"))).exists()
+            is_named || exists(&format!("tests/{name}")) || exists(&format!("crates/engine/tests/{name}"))
         }
         ["--bin", name] => ["src/bin", "simulators/src/bin"].iter().any(|folder| {
             [name.to_string(), format!("{name}.rs")].iter().any(|name| exists(&format!("{folder}/{name}")))

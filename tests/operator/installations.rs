@@ -235,7 +235,12 @@ async fn new_cluster_with_the_restored_id_adopts_the_pads() {
 async fn candidates_of_two_clusters_end_with_one_pad_each() {
     // Four candidates each. A long run has 25 rounds.
     let rounds: usize = std::env::var("TWO_CLUSTERS_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
-    let (first, second) = two_clusters("two-at-once", |name| Options::new(name).polling("2s")).await;
+    let options = |name| {
+        let mut options = Options::new(name).polling("2s");
+        options.connection["interview"]["maxPadsPerHour"] = json!(0);
+        options
+    };
+    let (first, second) = two_clusters("two-at-once", options).await;
     deliver_to_both(&first, &second);
     let slow = Fault::on("POST", CREATE).delay_answer(Duration::from_millis(150)).until_removed();
     first.interview.faults().add(slow);

@@ -1,6 +1,6 @@
 //! The order of the rules of Pads: the first rule that applies decides the next command.
 //!
-//! The reconcile loop executes the command, adds its result to the state, and calls [`decide`] again until the command
+//! The reconcile loop executes the command, applies its event to the state, and calls [`decide`] again until the command
 //! is [`Command::Done`]. The name of the rule is in the trace and in the debug log.
 
 use crate::command::{Command, Outcome};

@@ -16,12 +16,6 @@ pub struct Event {
     pub result: Result<Fact, PassError>,
 }
 
-impl From<Result<Fact, PassError>> for Event {
-    fn from(result: Result<Fact, PassError>) -> Self {
-        Self { stored: None, result }
-    }
-}
-
 /// A version of the Pad from the API server, with the state of the requests that it records.
 #[derive(Clone, Debug)]
 pub struct StoredVersion {

@@ -1,8 +1,7 @@
 //! The rules of the operator as pure functions: no I/O, no clock, no memory.
 //!
-//! [`state`] is what is known about one Pad, [`decide`] decides the next command
-//! from it, `PadState::apply` adds the event of the command, and [`status`] builds the
-//! complete status of the result. Time is an input.
+//! [`state`] contains the observed state of one Pad, [`decide`] decides the next command from it, `PadState::apply` adds
+//! the event of the command, and [`status`] builds the complete status of the result. Time is an input.
 
 mod apply;
 pub mod command;

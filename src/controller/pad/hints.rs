@@ -96,27 +96,27 @@ mod tests {
 
     #[test]
     fn a_hint_is_pending_until_completed_and_one_added_meanwhile_stays_pending() {
-        let looks = Hints::default();
-        let mut wakes = looks.wakes();
-        assert!(!looks.pending("hiring", "a").has(Hint::Record));
-        looks.request("hiring", "a", Hint::Record);
-        looks.request("hiring", "a", Hint::Judge);
+        let hints = Hints::default();
+        let mut wakes = hints.wakes();
+        assert!(!hints.pending("hiring", "a").has(Hint::Record));
+        hints.request("hiring", "a", Hint::Record);
+        hints.request("hiring", "a", Hint::Judge);
         assert_eq!(wakes.try_recv().unwrap(), ObjectKey::new("hiring", "a"));
-        let wanted = looks.pending("hiring", "a");
+        let wanted = hints.pending("hiring", "a");
         assert!(wanted.has(Hint::Record) && wanted.has(Hint::Judge) && !wanted.has(Hint::Archived));
-        assert!(!looks.pending("hiring", "b").has(Hint::Record));
+        assert!(!hints.pending("hiring", "b").has(Hint::Record));
 
-        looks.request("hiring", "a", Hint::Record);
-        looks.complete("hiring", "a", Hint::Record, &wanted);
-        looks.complete("hiring", "a", Hint::Judge, &wanted);
-        let later = looks.pending("hiring", "a");
+        hints.request("hiring", "a", Hint::Record);
+        hints.complete("hiring", "a", Hint::Record, &wanted);
+        hints.complete("hiring", "a", Hint::Judge, &wanted);
+        let later = hints.pending("hiring", "a");
         assert!(later.has(Hint::Record) && !later.has(Hint::Judge));
-        looks.complete("hiring", "a", Hint::Record, &later);
-        assert_eq!(looks.all(), []);
-        looks.request("hiring", "a", Hint::Archived);
-        assert!(looks.has_pending("hiring", "a") && !looks.has_pending("hiring", "b"));
-        assert_eq!(looks.all(), [ObjectKey::new("hiring", "a")]);
-        looks.forget("hiring", "a");
-        assert_eq!(looks.all(), []);
+        hints.complete("hiring", "a", Hint::Record, &later);
+        assert_eq!(hints.all(), []);
+        hints.request("hiring", "a", Hint::Archived);
+        assert!(hints.has_pending("hiring", "a") && !hints.has_pending("hiring", "b"));
+        assert_eq!(hints.all(), [ObjectKey::new("hiring", "a")]);
+        hints.forget("hiring", "a");
+        assert_eq!(hints.all(), []);
     }
 }

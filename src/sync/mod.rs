@@ -268,6 +268,6 @@ impl<'a> SyncContext<'a> {
 
     /// Adds a hint for a Pad.
     fn add_hint(&self, pad: &Pad, what: Hint) {
-        self.context.hints.request(&self.namespace, &pad.name_any(), what);
+        self.context.memory.request(&ObjectKey::from_object(pad), what);
     }
 }

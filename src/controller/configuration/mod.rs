@@ -7,7 +7,7 @@ pub mod duplicate_rules;
 pub mod observe;
 pub mod status;
 
-use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
+use super::runtime::{self, Reconcile, ReconcileError, Requeue, broadcast_stream};
 use super::service_clients::ServiceClientError;
 use super::{Context, schedule, warning_events};
 use crate::k8s::ObjectKey;
@@ -17,8 +17,8 @@ use api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStat
 use check_schedule::{CheckKey, CheckSchedule};
 use duplicate_rules::ServedEntries;
 use engine::stage;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, stream};
-use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use observe::ExternalChecks;
@@ -26,6 +26,7 @@ use status::ConfigurationObservation;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,15 +42,18 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let reconciler = Arc::new(ConfigurationController {
         context: context.clone(),
         memory: CheckSchedule::default(),
+        permits: Arc::new(Semaphore::new(context.settings.concurrency.into())),
         stop: stop.clone(),
     });
     let (connections, configurations) = (&context.scope.connections, &context.scope.configurations);
-    let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
+    context
+        .controller(configurations, reconciler)
         .reconcile_on(configurations_of(configurations.clone(), connections.changes()))
         .reconcile_on(configurations_of(configurations.clone(), triggers_from_sync(context.clone(), syncs)))
         .reconcile_on(context.service_clients.duplicates.concerned(configurations.clone()))
-        .reconcile_on(precedence_changes(configurations.clone(), configurations.changes()));
-    runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
+        .reconcile_on(precedence_changes(configurations.clone(), configurations.changes()))
+        .run(stop)
+        .await;
 }
 
 /// Returns a stream of configurations whose connections change.
@@ -135,15 +139,26 @@ enum CheckResult {
 struct ConfigurationController {
     context: Arc<Context>,
     memory: CheckSchedule,
+    permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl Reconcile<PadConfiguration> for ConfigurationController {
-    async fn reconcile(&self, configuration: Arc<PadConfiguration>) -> Result<Action, ReconcileError> {
+    type Turn = OwnedSemaphorePermit;
+
+    fn turn(&self, _configuration: &PadConfiguration) -> Option<BoxFuture<'static, Option<Self::Turn>>> {
+        Some(runtime::permit(&self.permits))
+    }
+
+    async fn reconcile(
+        &self,
+        configuration: Arc<PadConfiguration>,
+        _permit: Self::Turn,
+    ) -> Result<Requeue, ReconcileError> {
         if configuration.metadata.deletion_timestamp.is_some() {
             let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
             self.context.service_clients.duplicates.note(&namespace, &name, None);
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
         let (id, uid) = ((namespace.as_str(), name.as_str()), configuration.metadata.uid.as_deref());
@@ -158,7 +173,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         if let Some(connection) = connection.as_deref().filter(|_| may_ask) {
             check = self.check(id, &configuration, connection, requested).await;
             if matches!(check, CheckResult::Stopped) {
-                return Ok(Action::await_change());
+                return Ok(None);
             }
         }
 
@@ -189,15 +204,13 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
-            _ if matches!(check, CheckResult::NotNow) => Action::requeue(CHECK_RETRY_DELAY_MIN),
-            Some(time) => {
-                Action::requeue(time.saturating_duration_since(Instant::now()).max(CHECK_RETRY_DELAY_MIN))
-            }
-            None => Action::await_change(),
+            _ if matches!(check, CheckResult::NotNow) => Some(CHECK_RETRY_DELAY_MIN),
+            Some(time) => Some(time.saturating_duration_since(Instant::now()).max(CHECK_RETRY_DELAY_MIN)),
+            None => None,
         })
     }
 
-    fn forget(&self, namespace: &str, name: &str) {
+    fn forget(&self, ObjectKey { namespace, name }: &ObjectKey) {
         self.memory.forget(namespace, name);
         self.context.service_clients.duplicates.note(namespace, name, None);
     }

@@ -11,14 +11,14 @@ pub mod probe_schedule;
 pub mod status;
 pub mod webhook;
 
-use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
+use super::runtime::{self, Reconcile, ReconcileError, Requeue, broadcast_stream};
 use super::{Context, coderpad_organization, schedule, warning_events};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::write_status;
 use crate::k8s::secrets::SecretChange;
 use api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, stream};
-use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use observe::SigningTokenStatus;
@@ -26,6 +26,8 @@ use probe_schedule::{NextProbe, ProbeSchedule, ProbeStart};
 use status::{ConnectionObservation, Services};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webhook::WebhookController;
@@ -44,16 +46,19 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             context: context.clone(),
             memory: ProbeSchedule::default(),
             webhooks: WebhookController::new(context.clone()),
+            permits: Arc::new(Semaphore::new(context.settings.concurrency.into())),
             stop: stop.clone(),
         });
         let connections = &context.scope.connections;
         let pads = installation_id::concerned_by_pads(context.scope.clone(), context.scope.pads.changes());
-        let controller = Controller::for_shared_stream(connections.changes(), connections.store())
+        context
+            .controller(connections, reconciler.clone())
             .reconcile_on(pads)
             .reconcile_on(triggers_from_secrets(context.clone(), secrets))
-            .reconcile_on(triggers_from_refusals(reconciler.clone(), probes))
-            .reconcile_on(triggers_from_sync(context.clone(), syncs));
-        runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
+            .reconcile_on(triggers_from_refusals(reconciler, probes))
+            .reconcile_on(triggers_from_sync(context.clone(), syncs))
+            .run(stop)
+            .await;
     }
 }
 
@@ -116,18 +121,29 @@ struct ConnectionController {
     context: Arc<Context>,
     memory: ProbeSchedule,
     webhooks: WebhookController,
+    permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl Reconcile<LeverConnection> for ConnectionController {
-    async fn reconcile(&self, seen: Arc<LeverConnection>) -> Result<Action, ReconcileError> {
+    type Turn = OwnedSemaphorePermit;
+
+    fn turn(&self, _connection: &LeverConnection) -> Option<BoxFuture<'static, Option<Self::Turn>>> {
+        Some(runtime::permit(&self.permits))
+    }
+
+    async fn reconcile(
+        &self,
+        seen: Arc<LeverConnection>,
+        _permit: Self::Turn,
+    ) -> Result<Requeue, ReconcileError> {
         let mut connection = seen.clone();
         let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
         let public_url = self.context.settings.public_url.as_deref();
         let url = status::webhook_url(public_url, &connection);
         if connection.metadata.deletion_timestamp.is_some() {
             let again = self.webhooks.finalize(&mut connection, &url).await?;
-            return Ok(again.map_or_else(Action::await_change, requeue_at));
+            return Ok(again.map(delay_until));
         }
         installation_id::ensure(&self.context, &mut connection).await?;
         let mut token = observe::token(&self.context.secrets, &connection).await?;
@@ -136,7 +152,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
         if connection.spec.suspend {
             self.memory.forget(&namespace, &name);
             self.write(&connection, &token, Services::Suspended, None).await?;
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         let account = match self.context.service_clients.unconfirmed(&connection).await {
             Ok(account) => account,
@@ -148,7 +164,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
                 }
                 self.memory.forget(&namespace, &name);
                 self.write(&connection, &token, Services::Unusable(&diagnosis), None).await?;
-                return Ok(Action::await_change());
+                return Ok(None);
             }
         };
 
@@ -179,7 +195,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
             let look = self.context.pad_budget.quotas().begin_probe(key);
             // Reads can be cancelled at any time, and a service that hangs must not delay the shutdown.
             let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
-            let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
+            let Some((lever, interview)) = probe else { return Ok(None) };
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
                 self.context.pad_budget.quotas().end_probe(key, look, remaining);
             }
@@ -193,7 +209,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
                 self.context.syncs.request_sync(&namespace, &name, asked);
             }
         }
-        let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
+        let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(None) };
         if self.webhooks.reconcile(&mut connection, &account, &url, lever_answered).await? {
             token = observe::token(&self.context.secrets, &connection).await?;
         }
@@ -203,14 +219,15 @@ impl Reconcile<LeverConnection> for ConnectionController {
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         let (_, webhook_due) = self.webhooks.state(&connection);
         Ok(match (due(), webhook_due) {
-            (NextProbe::Now, _) => Action::requeue(std::time::Duration::ZERO),
-            (NextProbe::At(time), webhook_due) => requeue_at(webhook_due.map_or(time, |due| due.min(time))),
-            (NextProbe::OnRequest, Some(time)) => requeue_at(time),
-            (NextProbe::OnRequest, None) => Action::await_change(),
+            (NextProbe::Now, _) => Some(Duration::ZERO),
+            (NextProbe::At(time), webhook_due) => {
+                Some(delay_until(webhook_due.map_or(time, |due| due.min(time))))
+            }
+            (NextProbe::OnRequest, webhook_due) => webhook_due.map(delay_until),
         })
     }
 
-    fn forget(&self, namespace: &str, name: &str) {
+    fn forget(&self, ObjectKey { namespace, name }: &ObjectKey) {
         self.memory.forget(namespace, name);
         self.webhooks.forget(namespace, name);
         self.context.service_clients.forget(namespace, name);
@@ -220,8 +237,8 @@ impl Reconcile<LeverConnection> for ConnectionController {
     }
 }
 
-fn requeue_at(time: Instant) -> Action {
-    Action::requeue(time.saturating_duration_since(Instant::now()))
+fn delay_until(time: Instant) -> Duration {
+    time.saturating_duration_since(Instant::now())
 }
 
 impl ConnectionController {

@@ -9,12 +9,13 @@ mod write_back;
 mod yielding;
 
 use super::candidate_loader::Ticket;
+use super::in_flight::InFlight;
 use super::observe;
 use crate::coderpad::PadRecord;
 use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
 use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
-use crate::k8s::with_timeout;
+use crate::k8s::{ObjectKey, with_timeout};
 use crate::telemetry::traces::span_definitions;
 use crate::transport::{ErrorKind, SendDeadline};
 use api::configuration::{PadConfiguration, PadConfigurationStatus};
@@ -42,6 +43,8 @@ const LINKS_READ: usize = 20;
 pub struct PadReconcile<'a> {
     /// The leader's context.
     pub context: &'a Context,
+    /// Namespace and name of the Pad.
+    pub key: ObjectKey,
     /// The Pad, as last read or written.
     pub pad: Arc<Pad>,
     /// Its configuration.
@@ -158,7 +161,7 @@ impl PadReconcile<'_> {
             Command::ClearPad => self.clear_pad().await,
             Command::CreateNextPad(n) => self.create_next_pad(*n).await,
             Command::JudgeSibling(name) => {
-                self.context.hints.request(&self.state.pad.namespace, name, Hint::Judge);
+                self.context.memory.request(&ObjectKey::new(&self.state.pad.namespace, name), Hint::Judge);
                 Ok(Fact::Done)
             }
             Command::SetFinalizer(present) => {
@@ -175,6 +178,11 @@ impl PadReconcile<'_> {
             .ok_or_else(|| PassError::Cluster { message: "the connection is not ready".into() })
     }
 
+    /// Returns the requests of the Pad that must not be repeated and whose outcome is not stored.
+    fn in_flight<T>(&self, change: impl FnOnce(&mut InFlight) -> T) -> T {
+        self.context.memory.update(&self.key, |entry| change(&mut entry.in_flight))
+    }
+
     fn api(&self) -> Api<Pad> {
         Api::namespaced(self.context.client.clone(), &self.state.pad.namespace)
     }
@@ -184,7 +192,7 @@ impl PadReconcile<'_> {
         let written = write_metadata(&self.context.client, self.pad.as_ref(), &change).await;
         if let Err(WriteError::Conflict { now }) = &written {
             // No retry before the watch delivers the conflicting version.
-            self.context.write_tracker.record_version(&self.pad, now.as_deref());
+            self.context.memory.record_version(&self.pad, now.as_deref());
         }
         let written = written?;
         self.refresh_stored(written);
@@ -193,11 +201,11 @@ impl PadReconcile<'_> {
 
     /// Keeps a version from the API server for the event of the command.
     fn refresh_stored(&mut self, pad: Pad) {
-        self.context.write_tracker.record(&pad);
+        self.context.memory.record_written(&pad);
         let stored = engine::observe::stored_pad(&pad, self.configuration.as_deref());
         self.stored = Some(StoredVersion {
-            create_outcome: observe::flight(&stored, self.context),
-            write_claim: observe::claimed(&stored, self.context),
+            create_outcome: observe::flight(&self.key, &stored, self.context),
+            write_claim: observe::claimed(&self.key, &stored, self.context),
             pad: stored,
         });
         self.pad = Arc::new(pad);

@@ -6,20 +6,17 @@
 
 pub mod candidate_loader;
 mod execute;
-mod foreign_links;
-pub mod hints;
 #[cfg(test)]
 mod histories;
 pub mod in_flight;
+pub mod memory;
 mod observe;
 mod shared_reads;
-pub mod stale_lever_reads;
 pub mod ttl;
-mod workqueue;
-pub mod write_tracker;
 
 use super::Context;
-use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
+use super::fair_share::WorkPermit;
+use super::runtime::{Reconcile, ReconcileError, Requeue, broadcast_stream};
 use super::service_clients::ServiceClientError;
 use super::{long_wait_events, schedule};
 use crate::k8s::ObjectKey;
@@ -33,21 +30,22 @@ use api::sanitize;
 use candidate_loader::Ticket;
 use engine::command::{Command, Outcome, WriteBackState};
 use engine::decide::{Decision, decide};
-use engine::hints::Hint;
+use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
 use engine::rules::failure_tag::{FailureTag, PadHealth};
-use engine::state::{CandidateLookup, PadLookup, PassError, StoredPad};
+use engine::state::{CandidateLookup, PadLookup, PadState, PassError, StoredPad};
 use engine::{status, tags, warning_events};
 use execute::PadReconcile;
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use memory::PadEntry;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use workqueue::WorkQueue;
 
 /// Name of the rule for `tags.failed` in traces.
 const FAILURE_TAG_RULE: &str = "failure tag";
@@ -62,7 +60,7 @@ const OWN_WRITE_REQUEUE_DELAY: Duration = Duration::from_secs(2);
 
 /// Runs the controller until `stop`, then finishes the reconciles in flight.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let wakes = broadcast_stream(context.hints.wakes());
+    let wakes = broadcast_stream(context.memory.wakes());
     let scope = &context.scope;
     if stop.run_until_cancelled(scope.ready()).await != Some(true) {
         return;
@@ -94,43 +92,62 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let asked_about = wakes.flat_map({
         let context = context.clone();
         move |wake| {
-            let pads = wake.map_or_else(|| context.hints.all(), |pad| vec![pad]);
+            let pads = wake.map_or_else(|| context.memory.hinted(), |pad| vec![pad]);
             futures::stream::iter(pads.into_iter().map(reference).collect::<Vec<_>>())
         }
     });
-    let (queue, called) = WorkQueue::new(context.clone(), stop.clone());
-    let controller = Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
+    context
+        .controller(&scope.pads, Arc::new(PadController { context: context.clone() }))
         .reconcile_on(by_configuration)
         .reconcile_on(by_connection)
         .reconcile_on(asked_about)
-        .reconcile_on(called.map(reference));
-    let pads = PadController { context: context.clone(), queue };
-    runtime::run_controller(controller, runtime::UNBOUNDED, Arc::new(pads), &context, stop).await;
+        .run(stop)
+        .await;
 }
 
 fn reference(key: ObjectKey) -> ObjectRef<Pad> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }
 
-/// The Pad controller, as run by [`runtime`].
 struct PadController {
     context: Arc<Context>,
-    queue: Arc<WorkQueue>,
+}
+
+/// What a pass over a Pad holds.
+struct PadTurn {
+    /// Its ticket for a batched read of its candidate.
+    demand: Option<Ticket>,
+    /// Time for which it has waited.
+    waited: Duration,
+    _permit: WorkPermit,
 }
 
 impl Reconcile<Pad> for PadController {
-    /// Admits Pads with a work permit. The few connections and configurations need none and never wait behind Pads.
-    fn admit(&self, pad: &Pad) -> bool {
-        self.queue.admit(pad)
+    type Turn = PadTurn;
+
+    /// Waits for a work permit of the Pad's connection. The Pad registers for a batched read before it waits.
+    fn turn(&self, pad: &Pad) -> Option<BoxFuture<'static, Option<PadTurn>>> {
+        let context = &self.context;
+        // The watch is about to deliver the version that was written, and that triggers a reconcile.
+        if context.memory.is_stale(pad) {
+            return None;
+        }
+        let around = observe::related_objects(pad, context);
+        let demand = observe::enroll(&around, pad, context);
+        let (waits, began) = (context.metrics.track_waiting(), Instant::now());
+        let (fair_share, namespace) = (context.fair_share.clone(), pad.namespace().unwrap_or_default());
+        let connection = around.connection_name.unwrap_or_default();
+        let turn = async move {
+            let _permit = fair_share.acquire(&namespace, &connection).await?;
+            drop(waits);
+            Some(PadTurn { demand, waited: began.elapsed(), _permit })
+        };
+        Some(turn.boxed())
     }
 
-    async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, ReconcileError> {
-        let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-        let Some(mut called) = self.queue.begin(&namespace, &name) else {
-            return Ok(Action::await_change());
-        };
-        span_definitions::took_turn(called.waited);
-        let demand = called.demand.take();
+    async fn reconcile(&self, pad: Arc<Pad>, mut turn: PadTurn) -> Result<Requeue, ReconcileError> {
+        span_definitions::took_turn(turn.waited);
+        let demand = turn.demand.take();
         // Boxed, because the future is large and many are in flight.
         Box::pin(reconcile(pad, demand, &self.context)).await
     }
@@ -141,15 +158,8 @@ impl Reconcile<Pad> for PadController {
         by_webhook || matches!(pad.phase(), None | Some(Phase::Pending))
     }
 
-    fn forget(&self, namespace: &str, name: &str) {
-        self.queue.forget(namespace, name);
-        self.context.pad_backoff.forget(namespace, name);
-        self.context.failure_tag_backoff.forget(namespace, name);
-        self.context.tag_backoff.forget(namespace, name);
-        self.context.write_tracker.forget(namespace, name);
-        self.context.hints.forget(namespace, name);
-        self.context.stale_reads.forget(namespace, name);
-        self.context.long_wait_events.forget(namespace, name);
+    fn forget(&self, key: &ObjectKey) {
+        self.context.memory.forget(key);
     }
 }
 
@@ -172,7 +182,7 @@ fn affected_pads(
             || engine::observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
             || tags::is_reported(pad.status.as_ref())
-            || context.hints.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
+            || context.memory.read(&ObjectKey::from_object(pad), PadEntry::has_hints)
     };
     let all = context.scope.pads.in_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -184,32 +194,34 @@ async fn reconcile(
     pad: Arc<Pad>,
     demand: Option<Ticket>,
     context: &Context,
-) -> Result<Action, ReconcileError> {
-    if context.write_tracker.is_stale(&pad) {
-        return Ok(Action::requeue(OWN_WRITE_REQUEUE_DELAY));
+) -> Result<Requeue, ReconcileError> {
+    if context.memory.is_stale(&pad) {
+        return Ok(Some(OWN_WRITE_REQUEUE_DELAY));
     }
-    let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-    let wanted = context.hints.pending(&namespace, &name);
+    let key = ObjectKey::from_object(pad.as_ref());
+    let hints = context.memory.read(&key, PadEntry::hints);
     let around = observe::related_objects(&pad, context);
     // A batched read for an older version of the Pad is discarded.
     let demand =
         demand.filter(|demand| demand.is_of(&pad)).or_else(|| observe::enroll(&around, &pad, context));
-    if wanted.has(Hint::Expired) {
-        context.hints.complete(&namespace, &name, Hint::Expired, &wanted);
+    if hints.has(Hint::Expired) {
+        context.memory.update(&key, |entry| entry.complete(Hint::Expired, &hints));
         if is_expired(&pad, &around) {
-            ttl::delete(&context.client, &pad, &context.write_tracker).await?;
-            tracing::info!(pad = %name, %namespace, "deleted Pad after TTL");
-            return Ok(Action::await_change());
+            ttl::delete(&context.client, &pad, &context.memory).await?;
+            tracing::info!(pad = %key.name, namespace = %key.namespace, "deleted Pad after TTL");
+            return Ok(None);
         }
     }
     let inputs = around.fingerprint(&pad);
-    let mut state = observe::state(&pad, &around, context, &wanted);
-    state.backoff_remaining = context.pad_backoff.remaining(&namespace, &name, &inputs);
-    state.tags.pause = context.tag_backoff.remaining(&namespace, &name, &inputs);
+    let mut state = observe::state(&pad, &around, context, &hints);
+    (state.backoff_remaining, state.tags.pause) = context
+        .memory
+        .read(&key, |entry| (entry.backoff.remaining(&inputs), entry.tag_backoff.remaining(&inputs)));
 
     let configuration = around.configuration.clone();
     let mut pass = PadReconcile {
         context,
+        key: key.clone(),
         pad,
         configuration,
         clients: None,
@@ -222,41 +234,10 @@ async fn reconcile(
     let (outcome, again) = run_to_completion(&mut pass, &around).await;
     // Later reads in this reconcile did not affect the decision.
     pass.state.judged = pass.state.entry();
-    match (&outcome, pass.state.event) {
-        (Outcome::StaleRead, Some(event)) => context.stale_reads.record(&namespace, &name, event.at),
-        (Outcome::NoDecision, _) => {}
-        _ => context.stale_reads.forget(&namespace, &name),
+    let pause = context.memory.update(&key, |entry| remember(entry, &pass.state, &outcome, &hints, inputs));
+    if let Some(error) = &pass.state.error {
+        record_failure(&pass, error, &around);
     }
-
-    if !matches!(pass.state.record, PadLookup::NotRead) {
-        context.hints.complete(&namespace, &name, Hint::Record, &wanted);
-    }
-    if !matches!(pass.state.opportunity, CandidateLookup::NotRead) {
-        context.hints.complete(&namespace, &name, Hint::Archived, &wanted);
-        context.hints.complete(&namespace, &name, Hint::Erased, &wanted);
-    }
-    let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
-    if is_decided && pass.state.error.is_none() {
-        context.hints.foreign_links.record(&namespace, &name, &pass.state.ownership.links_read);
-        context.hints.complete(&namespace, &name, Hint::OtherInstallations, &wanted);
-    }
-    if is_decided {
-        context.hints.complete(&namespace, &name, Hint::Judge, &wanted);
-    }
-    let pause = match &pass.state.error {
-        // The watch is about to deliver the conflicting write; no call to a service was wasted.
-        Some(PassError::Conflict) => Some(PAD_CONFLICT_REQUEUE_DELAY),
-        Some(error) => {
-            record_failure(&pass, error, &around);
-            Some(context.pad_backoff.record_failure(&namespace, &name, &inputs))
-        }
-        None => {
-            if pass.state.backoff_remaining.is_none() {
-                context.pad_backoff.forget(&namespace, &name);
-            }
-            None
-        }
-    };
     let configuration = around.configuration.as_deref();
     let now = schedule::now_ms();
     let mut after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
@@ -277,7 +258,7 @@ async fn reconcile(
     if let (Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written), Some((_, mark))) =
         (&outcome, claimed)
     {
-        context.in_flight.forget(&mark);
+        context.memory.update(&key, |entry| entry.in_flight.forget(&mark));
     }
     let rest = match (again, pause, &outcome) {
         (Some(again), Some(pause), _) => Some(again.max(pause)),
@@ -289,11 +270,51 @@ async fn reconcile(
         (None, None, _) => None,
     };
     // The Pad's own backoff is not shortened.
-    let rest = match pause {
+    Ok(match pause {
         Some(_) => rest,
         None => rest.into_iter().chain(flag_pause).chain(tag_pause).min(),
-    };
-    Ok(rest.map_or_else(Action::await_change, Action::requeue))
+    })
+}
+
+/// Remembers the result of the rules: answered hints, stale reads, and the backoff. Returns the delay after an error.
+fn remember(
+    entry: &mut PadEntry,
+    state: &PadState,
+    outcome: &Outcome,
+    hints: &PendingHints,
+    inputs: u64,
+) -> Option<Duration> {
+    match (outcome, state.event) {
+        (Outcome::StaleRead, Some(event)) => entry.record_stale_read(event.at),
+        (Outcome::NoDecision, _) => {}
+        _ => entry.forget_stale_reads(),
+    }
+    let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
+    let is_read = !matches!(state.opportunity, CandidateLookup::NotRead);
+    let answered = [
+        (Hint::Record, !matches!(state.record, PadLookup::NotRead)),
+        (Hint::Archived, is_read),
+        (Hint::Erased, is_read),
+        (Hint::OtherInstallations, is_decided && state.error.is_none()),
+        (Hint::Judge, is_decided),
+    ];
+    for (hint, _) in answered.iter().filter(|(_, is_answered)| *is_answered) {
+        entry.complete(*hint, hints);
+    }
+    if is_decided && state.error.is_none() {
+        entry.record_foreign_links(&state.ownership.links_read);
+    }
+    match &state.error {
+        // The watch is about to deliver the conflicting write; no call to a service was wasted.
+        Some(PassError::Conflict) => Some(PAD_CONFLICT_REQUEUE_DELAY),
+        Some(_) => Some(entry.backoff.record_failure(&inputs)),
+        None => {
+            if state.backoff_remaining.is_none() {
+                entry.backoff.reset();
+            }
+            None
+        }
+    }
 }
 
 /// Returns the time of the candidate's move, if a webhook created the Pad and the link has just been added. A Pad that
@@ -369,8 +390,7 @@ async fn reconcile_failure_tag(
     stands: PadHealth,
     inputs: u64,
 ) -> Option<Duration> {
-    let retries = &pass.context.failure_tag_backoff;
-    let (namespace, name) = (pass.state.pad.namespace.clone(), pass.state.pad.name.clone());
+    let (memory, key) = (&pass.context.memory, pass.key.clone());
     for _ in 0..MAX_COMMANDS_PER_PASS {
         let step = match engine::rules::failure_tag::next_action(&pass.state, stands) {
             FailureTag::Execute(step) => step,
@@ -381,7 +401,7 @@ async fn reconcile_failure_tag(
             FailureTag::Later => break,
         };
         if step.calls_service()
-            && let Some(rest) = retries.remaining(&namespace, &name, &inputs)
+            && let Some(rest) = memory.read(&key, |entry| entry.failure_tag_backoff.remaining(&inputs))
         {
             return Some(rest);
         }
@@ -395,10 +415,10 @@ async fn reconcile_failure_tag(
     match &pass.state.failure_tag_error {
         Some(error) => {
             record_failure(pass, error, around);
-            Some(retries.record_failure(&namespace, &name, &inputs))
+            Some(memory.update(&key, |entry| entry.failure_tag_backoff.record_failure(&inputs)))
         }
         None => {
-            retries.forget(&namespace, &name);
+            memory.update(&key, |entry| entry.failure_tag_backoff.reset());
             None
         }
     }
@@ -407,13 +427,13 @@ async fn reconcile_failure_tag(
 /// Returns the delay before a refused tag of an open pad is sent again (contract K4a). Its backoff delays nothing else
 /// of the Pad.
 fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> Option<Duration> {
-    let (retries, pad) = (&pass.context.tag_backoff, &pass.state.pad);
+    let memory = &pass.context.memory;
     if let Some(refused) = &pass.state.tags.refused {
         record_failure(pass, &PassError::Service(refused.error.clone()), around);
-        return Some(retries.record_failure(&pad.namespace, &pad.name, &inputs));
+        return Some(memory.update(&pass.key, |entry| entry.tag_backoff.record_failure(&inputs)));
     }
     if pass.state.tags.pause.is_none() {
-        retries.forget(&pad.namespace, &pad.name);
+        memory.update(&pass.key, |entry| entry.tag_backoff.reset());
     }
     pass.state.tags.pause
 }
@@ -464,7 +484,7 @@ fn record_failure(pass: &PadReconcile<'_>, error: &PassError, around: &RelatedOb
 async fn write(pass: &PadReconcile<'_>, after: PadStatus) -> Result<(), WriteError> {
     let before = pass.pad.status.clone().unwrap_or_default();
     if let Some(written) = write_status(&pass.context.client, pass.pad.as_ref(), &before, &after).await? {
-        pass.context.write_tracker.record(&written);
+        pass.context.memory.record_written(&written);
     }
     // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
     let without_name =
@@ -486,18 +506,17 @@ async fn report_long_wait(
     conditions: &[Condition],
     without_name: impl Fn(&str) -> String,
 ) {
-    let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-    let now = Timestamp::now();
+    let (memory, key, now) = (&context.memory, ObjectKey::from_object(pad), Timestamp::now());
     let alarm =
         warning_events::needs_attention(conditions, now).filter(|one| one.type_ == types::RECONCILING);
     let Some(waiting) = alarm else {
         if !is_true(conditions, types::RECONCILING) {
-            context.long_wait_events.forget(&namespace, &name);
+            memory.update(&key, PadEntry::forget_wait);
         }
         return;
     };
     let (uid, since) = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
-    if context.long_wait_events.is_due(&namespace, &name, &uid, since, now) {
+    if memory.update(&key, |entry| entry.report_wait(uid, since)) && long_wait_events::is_due(since, now) {
         let note = warning_events::truncate_note(&without_name(&waiting.message));
         long_wait_events::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
     }

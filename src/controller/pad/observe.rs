@@ -5,6 +5,7 @@ use super::candidate_loader::Ticket;
 use super::in_flight::{InFlightState, max_flight_time};
 use crate::controller::Context;
 use crate::controller::pad_budget::RecordedCreation;
+use crate::k8s::ObjectKey;
 use crate::k8s::pad_index::IndexKey;
 use api::configuration::PadConfiguration;
 use api::pad::Pad;
@@ -71,11 +72,12 @@ fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Opt
 /// Builds the observed state before any call to a service.
 pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
     let mut state = observe(pad, around, &others(pad, context), wanted);
-    state.create_outcome = flight(&state.pad, context);
-    state.write_claim = claimed(&state.pad, context);
+    let key = ObjectKey::from_object(pad);
+    state.create_outcome = flight(&key, &state.pad, context);
+    state.write_claim = claimed(&key, &state.pad, context);
     state.tags.needed = tags_needed(pad, context);
     if let Some(event) = &mut state.event {
-        event.read_again_in = context.stale_reads.read_again_in(pad, event.at);
+        event.read_again_in = context.memory.read(&key, |entry| entry.read_again_in(event.at));
     }
     // Most Pads have their pad already, and need no comparison with all others.
     if state.pad.pad_id.is_none() && !state.pad.deleting && !is_final(&state) {
@@ -86,10 +88,10 @@ pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
 
 /// Returns the [`CreateOutcome`] of the Pad's open attempt: the attempt is recorded on the Pad, but its outcome is not.
 /// Without an open attempt, the outcome is [`CreateOutcome::NotSent`].
-pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
+pub fn flight(key: &ObjectKey, pad: &StoredPad, context: &Context) -> CreateOutcome {
     let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
-    match context.in_flight.state_of(&attempt.to_string(), lands) {
+    match context.memory.update(key, |entry| entry.in_flight.state_of(&attempt.to_string(), lands)) {
         InFlightState::InFlight { rest, search_in } => CreateOutcome::InFlight { rest, search_in },
         InFlightState::Completed => CreateOutcome::Completed,
         InFlightState::NotSent => CreateOutcome::NotSent,
@@ -97,9 +99,9 @@ pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
 }
 
 /// Returns the state of the write to Lever whose outcome is not stored.
-pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
+pub fn claimed(key: &ObjectKey, pad: &StoredPad, context: &Context) -> WriteClaim {
     let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
-    match context.in_flight.state_of(&mark, max_flight_time(effect)) {
+    match context.memory.update(key, |entry| entry.in_flight.state_of(&mark, max_flight_time(effect))) {
         InFlightState::InFlight { rest, .. } => WriteClaim::InFlight { rest },
         InFlightState::Completed | InFlightState::NotSent => WriteClaim::Unclaimed,
     }

@@ -4,7 +4,7 @@
 //! reconcile executes it, because the finalizer of another policy is removed immediately before: no other reconcile can
 //! add it again in between, and none treats the Pad as one that is being deleted.
 
-use super::write_tracker::WriteTracker;
+use super::memory::PadMemory;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::with_timeout;
 use api::names::FINALIZER;
@@ -13,11 +13,11 @@ use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 
 /// Deletes the Pad in exactly the version that was read.
-pub async fn delete(client: &Client, pad: &Pad, written: &WriteTracker) -> Result<(), WriteError> {
+pub async fn delete(client: &Client, pad: &Pad, memory: &PadMemory) -> Result<(), WriteError> {
     let mut pad = pad.clone();
     if pad.finalizers().iter().any(|one| one == FINALIZER) {
         pad = write_metadata(client, &pad, &MetadataChange::default().finalizer(FINALIZER, false)).await?;
-        written.record(&pad);
+        memory.record_written(&pad);
     }
     let api: Api<Pad> = Api::namespaced(client.clone(), &pad.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pad.uid(), resource_version: pad.resource_version() };

@@ -94,7 +94,7 @@ impl PadReconcile<'_> {
                 Ok(Fact::Created { record, sent_at })
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
-                self.context.in_flight.mark_not_sent(&attempt.to_string());
+                self.in_flight(|requests| requests.mark_not_sent(&attempt.to_string()));
                 // This class means that the request was not sent: see CreateError.
                 if error.class == ErrorKind::Unavailable {
                     return Err(PassError::Service(error));
@@ -103,7 +103,9 @@ impl PadReconcile<'_> {
             }
             Err(CreateError::OutcomeUnknown(error)) => {
                 self.context.metrics.inc_outcomes_unknown();
-                self.context.in_flight.mark_ended(&attempt.to_string(), self.context.settings.list_lag);
+                self.in_flight(|requests| {
+                    requests.mark_ended(&attempt.to_string(), self.context.settings.list_lag)
+                });
                 Err(PassError::CreateOutcomeUnknown(error))
             }
         }
@@ -119,7 +121,7 @@ impl PadReconcile<'_> {
             let found = merge_scans(first.clone(), first).unwrap_or_default();
             if found.is_empty() {
                 let mark = self.state.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
-                let search_in = self.context.in_flight.next_search_delay(&mark);
+                let search_in = self.in_flight(|requests| requests.next_search_delay(&mark));
                 return Ok(Fact::NotFoundYet(CreateOutcome::InFlight { rest, search_in }));
             }
             found
@@ -206,10 +208,10 @@ impl PadReconcile<'_> {
                         Origin::Adopted
                     });
                     if let Some(attempt) = &attempt {
-                        self.context.in_flight.forget(&attempt.to_string());
+                        self.in_flight(|requests| requests.forget(&attempt.to_string()));
                     }
                     // Nothing is in flight until the link is sent.
-                    self.context.in_flight.mark_not_sent(&record.id);
+                    self.in_flight(|requests| requests.mark_not_sent(&record.id));
                     self.departure = departure;
                     return Ok(Fact::PadStored {
                         write_claim: match self.departure {
@@ -228,7 +230,7 @@ impl PadReconcile<'_> {
                     let now = self.stored_pad();
                     if now.attempt == attempt && now.pad_id.as_ref() == Some(&record.id) {
                         // Stored by us or by another process, which may be about to add the link: wait for it.
-                        let write_claim = observe::claimed(now, self.context);
+                        let write_claim = observe::claimed(&self.key, now, self.context);
                         return Ok(Fact::PadStored { write_claim });
                     }
                     if now.attempt != attempt || now.pad_id.is_some() {
@@ -261,7 +263,7 @@ impl PadReconcile<'_> {
             self.context.pad_budget.forget_intent(&self.state.pad.namespace, name, &uid);
         }
         if let Some(attempt) = &attempt {
-            self.context.in_flight.forget(&attempt.to_string());
+            self.in_flight(|requests| requests.forget(&attempt.to_string()));
         }
         Ok(Fact::Done)
     }

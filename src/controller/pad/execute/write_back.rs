@@ -28,7 +28,7 @@ impl PadReconcile<'_> {
             change = change.finalizer(names::FINALIZER, true);
         }
         self.write(change).await.map_err(cluster)?;
-        self.context.in_flight.mark_not_sent(&claim.to_string());
+        self.in_flight(|requests| requests.mark_not_sent(&claim.to_string()));
         self.departure = Some(departure);
         Ok(Fact::Done)
     }
@@ -50,7 +50,7 @@ impl PadReconcile<'_> {
         answer: &Result<T, transport::ServiceError>,
     ) {
         if answer.as_ref().is_err_and(|error| error.class == ErrorKind::OutcomeUnknown) {
-            self.context.in_flight.mark_ended(mark, visibility_delay(effect));
+            self.in_flight(|requests| requests.mark_ended(mark, visibility_delay(effect)));
         }
     }
 

@@ -4,6 +4,7 @@
 //! immediately. On SIGTERM, the process stops accepting work, completes requests in flight, and releases the Lease.
 
 use crate::cli::RunArgs;
+use crate::controller::configuration::duplicate_rules::Duplicates;
 use crate::controller::fair_share::FairShare;
 use crate::controller::pad_budget::PadBudget;
 use crate::controller::quotas::Quotas;
@@ -165,10 +166,12 @@ impl Reconciler<'_> {
         });
         let turns = FairShare::new(self.args.concurrency);
         let quotas = Arc::<Quotas>::default();
+        let duplicates = Arc::<Duplicates>::default();
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
             let context = Context {
                 pad_budget: PadBudget::new(quotas.clone()),
+                duplicates: duplicates.clone(),
                 ..self.context(scope, &accounts, &settings, &turns)
             };
             let context = Arc::new(context);
@@ -210,6 +213,7 @@ impl Reconciler<'_> {
             health: self.health.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             pad_budget: Default::default(),
+            duplicates: Default::default(),
             memory: Default::default(),
             candidate_loader: Default::default(),
             syncs: Default::default(),

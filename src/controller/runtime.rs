@@ -1,6 +1,6 @@
 //! Runs a controller of any kind on its [`WorkQueue`], with backoff after failures and graceful shutdown.
 
-use super::metrics::ControllerMetrics;
+use super::metrics::{self, ControllerMetrics};
 use super::work_queue::WorkQueue;
 use crate::k8s::pad_index::Indexed;
 use crate::k8s::patch::WriteError;
@@ -36,6 +36,18 @@ pub enum ReconcileError {
     /// A Secret could not be read, so that its existence is unknown.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+impl ReconcileError {
+    /// Returns the outcome of the pass in metrics.
+    fn outcome(&self) -> &'static str {
+        match self {
+            ReconcileError::Write(WriteError::Conflict { .. }) => "conflict",
+            ReconcileError::Write(WriteError::Gone) => "gone",
+            ReconcileError::Write(WriteError::Api(_) | WriteError::Json(_)) => metrics::WRITE_FAILED,
+            ReconcileError::Secret(_) => metrics::SECRET_UNREADABLE,
+        }
+    }
 }
 
 /// Requeue delay of an object that nothing triggers before; `None`: only a trigger.
@@ -204,7 +216,7 @@ async fn pass<K, R>(
     object: Arc<K>,
     turn: R::Turn,
     reconciler: Arc<R>,
-    metrics: ControllerMetrics,
+    controller_metrics: ControllerMetrics,
     health: Health,
 ) -> Result<Requeue, ReconcileError>
 where
@@ -217,7 +229,8 @@ where
     let traced = ReconcileSpan::new(&kind, &namespace, &name, mark, reconciler.continues_trace(&object));
     let reconciled = traced.run(reconciler.reconcile(object, turn));
     let result = health.supervise_pass(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
-    metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());
+    let outcome = result.as_ref().err().map_or(metrics::SUCCEEDED, ReconcileError::outcome);
+    controller_metrics.observe_reconcile(&kind, outcome, began.elapsed());
     result
 }
 

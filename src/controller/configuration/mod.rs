@@ -50,7 +50,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .controller(configurations, reconciler)
         .reconcile_on(configurations_of(configurations.clone(), connections.changes()))
         .reconcile_on(configurations_of(configurations.clone(), triggers_from_sync(context.clone(), syncs)))
-        .reconcile_on(context.service_clients.duplicates.concerned(configurations.clone()))
+        .reconcile_on(context.duplicates.concerned(configurations.clone()))
         .reconcile_on(precedence_changes(configurations.clone(), configurations.changes()))
         .run(stop)
         .await;
@@ -157,7 +157,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
     ) -> Result<Requeue, ReconcileError> {
         if configuration.metadata.deletion_timestamp.is_some() {
             let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
-            self.context.service_clients.duplicates.note(&namespace, &name, None);
+            self.context.duplicates.note(&namespace, &name, None);
             return Ok(None);
         }
         let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
@@ -197,7 +197,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
                 .filter(|request| self.is_synced(id, &configuration, connection.as_deref(), request)),
         };
         let serves = self.serves(&configuration, connection.as_deref()).filter(|_| preferred.is_none());
-        let duplicates = &self.context.service_clients.duplicates;
+        let duplicates = &self.context.duplicates;
         duplicates.note(&namespace, &name, serves);
         let mut after = status::status(&observation, schedule::now_ms());
         duplicates.set_condition(&namespace, &name, &mut after.conditions);
@@ -212,7 +212,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
 
     fn forget(&self, ObjectKey { namespace, name }: &ObjectKey) {
         self.memory.forget(namespace, name);
-        self.context.service_clients.duplicates.note(namespace, name, None);
+        self.context.duplicates.note(namespace, name, None);
     }
 }
 

@@ -450,6 +450,16 @@ fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
     let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
     assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (None, None));
     assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False AwaitingVerification");
+    connection.status = Some(status);
+
+    // contract C7a
+    connection.spec.webhook.mode = WebhookMode::None;
+    let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
+    assert_eq!(
+        (status.webhook_url.as_deref(), short(&status, types::WEBHOOK_VERIFIED).as_str()),
+        (None, "absent")
+    );
+    assert_eq!(short(&status, types::READY), "True Connected");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub struct Context {
     pub recorder: Recorder,
     /// Remaining pads by the quota of the plan and by the hourly limit.
     pub pad_budget: PadBudget,
-    /// What this process remembers about each Pad.
+    /// Memory about each Pad.
     pub memory: PadMemory,
     /// Batched candidate reads.
     pub candidate_loader: CandidateLoader,

@@ -66,7 +66,7 @@ impl<K> Reconciled for K where
 
 /// Reconciler of one kind.
 pub trait Reconcile<K>: Send + Sync + 'static {
-    /// What a pass holds while it runs, such as a permit.
+    /// Held by a pass, such as a permit.
     type Turn: Send + 'static;
 
     /// Waits for the turn of a queued object. `None` if no pass is needed before the next trigger. The future returns

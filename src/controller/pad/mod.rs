@@ -113,7 +113,7 @@ struct PadController {
     context: Arc<Context>,
 }
 
-/// What a pass over a Pad holds.
+/// Held by a pass over a Pad.
 struct PadTurn {
     /// Its ticket for a batched read of its candidate.
     demand: Option<Ticket>,

@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::event::{Event, Fact, StoredVersion};
 use crate::state::{
-    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, PassError, WriteClaim,
+    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, PassError, TtlState, WriteClaim,
 };
 use crate::tags::RefusedTag;
 use services::coderpad::PadRecord;
@@ -148,6 +148,7 @@ impl PadState {
                 self.create_outcome = CreateOutcome::NotSent;
             }
             Command::CreateNextPad(_) | Command::JudgeSibling(_) => self.sibling_requested = true,
+            Command::DeleteObject => self.ttl = TtlState::Deleted,
             _ => {}
         }
     }

@@ -95,6 +95,8 @@ pub enum Command {
     CreateNextPad(u32),
     /// Request that the Pad of this name, another one of the candidate, is judged again.
     JudgeSibling(String),
+    /// Delete the Pad in exactly the version that was last read or written.
+    DeleteObject,
     /// Add the finalizer to the Pad (true), or remove it so that a deleted Pad can disappear (false).
     SetFinalizer(bool),
 }
@@ -130,6 +132,7 @@ impl Command {
             Command::ClearPad => "forget pad",
             Command::CreateNextPad(_) => "make further",
             Command::JudgeSibling(_) => "pass on",
+            Command::DeleteObject => "delete Pad",
             Command::SetFinalizer(_) => "set finalizer",
         }
     }
@@ -143,6 +146,7 @@ impl Command {
             | Command::StoreServed(_)
             | Command::Yield(_)
             | Command::ClearPad
+            | Command::DeleteObject
             | Command::SetFinalizer(_)
             | Command::CreateNextPad(_)
             | Command::JudgeSibling(_) => false,

@@ -14,6 +14,7 @@ use crate::rules::errors::error;
 use crate::rules::link::{finalizer_before_link, link};
 use crate::rules::ownership::{other_account, yielding};
 use crate::rules::repeat::{repeat, served_by_sibling};
+use crate::rules::ttl::ttl;
 use crate::rules::write_back::linked;
 use crate::rules::{blocked, erased, settled, sibling_terminating, unknown_outcome, unusable_configuration};
 use crate::state::PadState;
@@ -36,6 +37,7 @@ pub const RULES: &[NamedRule] = &[
     rule("cancelled despite an error", cancelled_after_error),
     rule("error", error),
     rule("deletion", deletion),
+    rule("TTL", ttl),
     rule("erased candidate", erased),
     rule("other account", other_account),
     rule("yield", yielding),

@@ -102,6 +102,8 @@ pub struct PadState {
     pub tags: TagState,
     /// Whether Lever refused the note with the code in this pass.
     pub code_refused: bool,
+    /// State of the TTL.
+    pub ttl: TtlState,
     /// Requeue delay of a Pad that waits for quota which older Pads have reserved.
     pub quota_requeue: Option<Duration>,
     /// Time at which this pass sent a create request that CoderPad answered.
@@ -154,6 +156,7 @@ impl PadState {
             backoff_remaining: None,
             tags: TagState::default(),
             code_refused: false,
+            ttl: TtlState::NotExpired,
             quota_requeue: None,
             create_answered_at: None,
         }
@@ -301,6 +304,17 @@ impl StoredPad {
         let claim = claim.filter(|claim| claim.effect == OnceOnlyWrite::Note && !self.recorded)?;
         Some((OnceOnlyWrite::Note, claim.to_string()))
     }
+}
+
+/// TTL of a Pad that has ended or was skipped (contract E11).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TtlState {
+    /// The Pad stays.
+    NotExpired,
+    /// Its TTL has passed, and a complete scan of sync does not find the candidate in the stage with the tag any more.
+    Expired,
+    /// It was deleted in this pass.
+    Deleted,
 }
 
 /// A signed webhook. A read from Lever decides only if it is at least as new (contract P7a).

@@ -85,6 +85,14 @@ fn open(number: u32) -> Value {
     )
 }
 
+/// Returns a Pad that was skipped for this reason more than a day ago.
+fn expired(reason: &str, change: impl FnOnce(&mut Value)) -> Objects {
+    let mut pad = with_status(pad(1), "Skipped", reason, json!({}));
+    pad["status"]["phaseSince"] = json!("2026-02-28T12:00:00Z");
+    change(&mut pad);
+    Objects::new(pad)
+}
+
 fn with_finalizer(mut pad: Value) -> Value {
     pad["metadata"]["finalizers"] = json!(["padoperator.dev/pad"]);
     pad
@@ -163,12 +171,12 @@ impl Objects {
             connection_name,
             former: None,
         };
-        let state = observe::observe(&pad, &around, &others, &PendingHints::from_hints(self.hints));
+        let now: Timestamp = "2026-03-01T14:00:00Z".parse().unwrap();
+        let state = observe::observe(&pad, &around, &others, &PendingHints::from_hints(self.hints), now);
         let decision = decide(&state);
         let Command::Done { outcome, .. } = &decision.command else {
             return (decision.rule, decision.command.name().to_owned());
         };
-        let now: Timestamp = "2026-03-01T14:00:00Z".parse().unwrap();
         let Some(after) = status(&pad, &state, outcome, configuration.as_deref(), now) else {
             return (decision.rule, "no status".into());
         };
@@ -321,6 +329,35 @@ fn objects_lead_to_a_command_or_a_status() {
             "deleted while open",
             Objects::new(deleted(with_finalizer(open(1)))),
             ("deletion", "store served entries"),
+        ),
+        (
+            "skipped a day ago, and sync does not find the candidate any more",
+            expired("TagMissing", |_| {}).hint(Hint::Expired),
+            ("TTL", "delete Pad"),
+        ),
+        (
+            "skipped a day ago, and sync has not found out yet",
+            expired("TagMissing", |_| {}),
+            ("settled", "Skipped/TagMissing, unchanged"),
+        ),
+        (
+            "skipped a day ago, with a finalizer",
+            expired("TagMissing", |pad| pad["metadata"]["finalizers"] = json!(["padoperator.dev/pad"]))
+                .hint(Hint::Expired),
+            ("TTL", "set finalizer"),
+        ),
+        (
+            "skipped a day ago, and a person requested a reconcile",
+            expired("TagMissing", |pad| {
+                pad["metadata"]["annotations"] = json!({"padoperator.dev/reconcile-requested-at": "now"});
+            })
+            .hint(Hint::Expired),
+            ("not eligible", "read opportunity"),
+        ),
+        (
+            "skipped just now",
+            Objects::new(with_status(pad(1), "Skipped", "TagMissing", json!({}))).hint(Hint::Expired),
+            ("settled", "Skipped/TagMissing, unchanged"),
         ),
     ];
     for (case, objects, (rule, result)) in rows {

@@ -13,7 +13,7 @@ use super::observe;
 use crate::coderpad::PadRecord;
 use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
-use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
+use crate::k8s::patch::{MetadataChange, WriteError, is_status, refusal, write_metadata, write_status};
 use crate::k8s::with_timeout;
 use crate::telemetry::traces::span_definitions;
 use crate::transport::{ErrorKind, SendDeadline};
@@ -28,7 +28,8 @@ use engine::hints::Hint;
 use engine::question::question_problem;
 use engine::state::{CandidateLookup, NoteLookup, PadState, PassError, StoredPad};
 use jiff::Timestamp;
-use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
@@ -161,6 +162,7 @@ impl PadReconcile<'_> {
                 self.context.hints.request(&self.state.pad.namespace, name, Hint::Judge);
                 Ok(Fact::Done)
             }
+            Command::DeleteObject => self.delete_object().await,
             Command::SetFinalizer(present) => {
                 let change = MetadataChange::default().finalizer(names::FINALIZER, *present);
                 self.write(change).await.map_err(cluster)?;
@@ -189,6 +191,21 @@ impl PadReconcile<'_> {
         let written = written?;
         self.refresh_stored(written);
         Ok(())
+    }
+
+    /// Deletes the Pad in exactly the version that was last read or written.
+    async fn delete_object(&self) -> Result<Fact, PassError> {
+        let preconditions =
+            Preconditions { uid: self.pad.uid(), resource_version: self.pad.resource_version() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match with_timeout(self.api().delete(&self.state.pad.name, &parameters)).await {
+            Ok(_) => {}
+            Err(error) if is_status(&error, 404) => {}
+            Err(error) if is_status(&error, 409) => return Err(PassError::Conflict),
+            Err(error) => return Err(cluster(WriteError::Api(Box::new(error)))),
+        }
+        tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "deleted Pad after TTL");
+        Ok(Fact::Done)
     }
 
     /// Keeps a version from the API server for the event of the command.

@@ -14,7 +14,6 @@ pub mod in_flight;
 mod observe;
 mod shared_reads;
 pub mod stale_lever_reads;
-pub mod ttl;
 mod workqueue;
 pub mod write_tracker;
 
@@ -194,14 +193,7 @@ async fn reconcile(
     // A batched read for an older version of the Pad is discarded.
     let demand =
         demand.filter(|demand| demand.is_of(&pad)).or_else(|| observe::enroll(&around, &pad, context));
-    if wanted.has(Hint::Expired) {
-        context.hints.complete(&namespace, &name, Hint::Expired, &wanted);
-        if is_expired(&pad, &around) {
-            ttl::delete(&context.client, &pad, &context.write_tracker).await?;
-            tracing::info!(pad = %name, %namespace, "deleted Pad after TTL");
-            return Ok(Action::await_change());
-        }
-    }
+    context.hints.complete(&namespace, &name, Hint::Expired, &wanted);
     let inputs = around.fingerprint(&pad);
     let mut state = observe::state(&pad, &around, context, &wanted);
     state.backoff_remaining = context.pad_backoff.remaining(&namespace, &name, &inputs);
@@ -304,14 +296,6 @@ fn latency_start(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
         && matches!(pad.phase(), None | Some(Phase::Pending))
         && pad.status.as_ref().is_none_or(|before| before.linked_at.is_none());
     trigger.at.filter(|_| is_first && trigger.source == TriggerSource::Webhook)
-}
-
-/// Reports whether the Pad's TTL has passed and no reconcile is requested.
-fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
-    let configuration = around.configuration.as_deref();
-    !engine::observe::is_requested(pad)
-        && configuration
-            .is_some_and(|configuration| engine::ttl::is_expired(pad, configuration, Timestamp::now()))
 }
 
 /// Decides and executes commands until the rules are done.

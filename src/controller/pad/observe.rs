@@ -70,7 +70,7 @@ fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Opt
 
 /// Builds the observed state before any call to a service.
 pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
-    let mut state = observe(pad, around, &others(pad, context), wanted);
+    let mut state = observe(pad, around, &others(pad, context), wanted, Timestamp::now());
     state.create_outcome = flight(&state.pad, context);
     state.write_claim = claimed(&state.pad, context);
     state.tags.needed = tags_needed(pad, context);

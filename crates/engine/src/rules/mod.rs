@@ -10,6 +10,7 @@ pub mod ownership;
 pub(crate) mod repeat;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ttl;
 pub(crate) mod write_back;
 
 pub use eligibility::{pad_id_of_link, profile_url};

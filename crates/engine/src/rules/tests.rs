@@ -19,6 +19,7 @@ use std::time::Duration;
 mod after;
 mod apply;
 mod attempts;
+mod expiry;
 mod flag;
 mod further;
 mod gone;

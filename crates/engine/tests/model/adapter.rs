@@ -151,6 +151,7 @@ fn in_the_models_words(step: Command) -> Planned {
         | Command::CheckQuestion { .. }
         | Command::ReadKindAgain(_)
         | Command::StoreRefusal { .. }
+        | Command::DeleteObject
         | Command::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
         Command::ReadEvents(_) => Planned::ReadEvents,
         Command::Yield(id) => Planned::Yield(id.is_some()),

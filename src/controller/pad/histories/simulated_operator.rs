@@ -245,7 +245,7 @@ impl World {
         };
         let wanted = PendingHints::from_hints(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
-        let mut state = engine::observe::observe(&pad, &around, &others, &wanted);
+        let mut state = engine::observe::observe(&pad, &around, &others, &wanted, at(self.now));
         // The requests of an earlier process have taken effect.
         state.create_outcome = match state.pad.open_attempt() {
             Some(_) => CreateOutcome::Completed,

@@ -1,9 +1,10 @@
 //! The only place where the state of a Pad grows during a pass: adds the event of a command.
 
 use crate::command::Command;
-use crate::event::{Event, Fact, StoredVersion};
+use crate::event::{Event, Fact, StoredVersion, concerns_one_item};
 use crate::state::{
-    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, PassError, TtlState, WriteClaim,
+    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, PassError, TtlState, Unconfirmed,
+    UnconfirmedCandidate, UnconfirmedPad, WriteClaim,
 };
 use crate::tags::RefusedTag;
 use services::coderpad::PadRecord;
@@ -25,13 +26,20 @@ impl PadState {
             Command::AddLink(_) | Command::AddNote(_) => self.write_claim = WriteClaim::Unclaimed,
             _ => {}
         }
+        let is_refused = matches!(&event.result, Ok(Fact::LeverWrite { answer: Err(_) }));
         match event.result.and_then(|fact| self.take_fact(command, fact)) {
-            Ok(()) => false,
+            Ok(()) => is_refused,
             Err(error) => {
-                self.error = Some(error);
+                self.fail(error);
                 true
             }
         }
+    }
+
+    /// Adds an error that ends the pass.
+    pub fn fail(&mut self, error: PassError) {
+        self.unconfirmed = Unconfirmed::default();
+        self.error = Some(error);
     }
 
     /// Clears the error of a command if the pass can continue without its effect: refused tags of an open pad (contract
@@ -75,14 +83,11 @@ impl PadState {
     fn take_fact(&mut self, command: &Command, fact: Fact) -> Result<(), PassError> {
         match fact {
             Fact::Done => self.take_effect(command),
-            Fact::Candidate { lookup, shared } => (self.opportunity, self.read_is_shared) = (lookup, shared),
-            Fact::Pad(record) => self.take_record(command, record),
-            Fact::LinkedPads(records) => {
-                self.linked_before.get_or_insert_default().extend(records);
-                if let Command::ReadLinkedPads(ids) = command {
-                    self.ownership.links_read.extend(ids.iter().cloned());
-                }
-            }
+            Fact::Candidate { answer, shared } => return self.take_candidate(command, answer, shared),
+            Fact::AnyOpportunity(id) => return self.take_any_opportunity(id),
+            Fact::OtherOpportunity(answer) => return self.take_other_opportunity(answer),
+            Fact::Pad(answer) => return self.take_record(command, answer),
+            Fact::LinkedPads(answers) => return self.take_linked_pads(command, answers),
             Fact::NoQuota => {
                 if let ConnectionState::Ready { pads_left, .. } = &mut self.connection {
                     *pads_left = Some(0);
@@ -109,9 +114,7 @@ impl PadState {
                     self.record = PadLookup::Read(record.clone());
                 }
             }
-            Fact::LeverWrite { answer, confirmed } => {
-                return self.take_lever_write(command, answer, confirmed);
-            }
+            Fact::LeverWrite { answer } => return self.take_lever_write(command, answer),
             Fact::Note(note) => self.note = note,
             Fact::Events(events) => self.events = Some(events),
             Fact::Code(code) => self.code = Some(code),
@@ -153,28 +156,128 @@ impl PadState {
         }
     }
 
-    fn take_record(&mut self, command: &Command, record: Option<PadRecord>) {
-        self.kind_read_again |= matches!(command, Command::ReadKindAgain(_));
-        self.record = match (record, &self.create_outcome, command) {
-            (Some(record), _, _) => PadLookup::Read(Box::new(record)),
-            // A deleted pad is handled like a live one.
-            (None, CreateOutcome::Searched(found), Command::ReadKindAgain(_))
-                if let [found] = found.as_slice() =>
-            {
-                PadLookup::Read(Box::new(found.clone()))
+    /// Adds Lever's answer about the candidate. A 404 is confirmed by another read, except after a webhook: the rules
+    /// then read again with their own delays (contract P7a).
+    fn take_candidate(
+        &mut self,
+        command: &Command,
+        answer: Result<Box<Opportunity>, ServiceError>,
+        shared: bool,
+    ) -> Result<(), PassError> {
+        self.unconfirmed.candidate = None;
+        let is_read_later = self.event.is_some_and(|event| event.read_again_in.is_some());
+        let is_first = matches!(command, Command::ReadOpportunity) && !is_read_later;
+        match answer {
+            Ok(opportunity) => self.take_lookup(CandidateLookup::Read(opportunity), shared),
+            Err(error) if error.class == ErrorKind::NotFound && is_first => {
+                self.unconfirmed.candidate = Some(UnconfirmedCandidate::Missing);
+                Ok(())
             }
-            (None, _, Command::ReadKindAgain(_)) => std::mem::replace(&mut self.record, PadLookup::NotRead),
-            (None, _, _) => PadLookup::NotFound,
-        };
+            Err(error) if error.class == ErrorKind::NotFound => {
+                self.take_lookup(CandidateLookup::NotFound, shared)
+            }
+            Err(error) if error.class == ErrorKind::Forbidden => {
+                self.unconfirmed.candidate = Some(UnconfirmedCandidate::Forbidden { error, other: None });
+                Ok(())
+            }
+            Err(error) => Err(PassError::Service(error)),
+        }
     }
 
-    /// Adds Lever's answer to a write. A 404 may concern something else, such as the user of performAs: then it is an
-    /// error, unless a read confirms that the candidate was deleted.
+    /// Adds the confirmed result of reading the candidate. Lever's 404 to a write is an error, unless the candidate was
+    /// deleted.
+    fn take_lookup(&mut self, lookup: CandidateLookup, shared: bool) -> Result<(), PassError> {
+        (self.opportunity, self.read_is_shared) = (lookup, shared);
+        match self.unconfirmed.write.take() {
+            Some(error) if !matches!(self.opportunity, CandidateLookup::NotFound) => {
+                Err(PassError::Service(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds the ID of any opportunity, read after a 403 for the candidate's. Without another one, the 403 may concern
+    /// all.
+    fn take_any_opportunity(&mut self, id: Option<String>) -> Result<(), PassError> {
+        let Some(UnconfirmedCandidate::Forbidden { error, other }) = &mut self.unconfirmed.candidate else {
+            return Ok(());
+        };
+        *other = id.filter(|id| *id != self.pad.opportunity_id);
+        if other.is_some() { Ok(()) } else { Err(PassError::Service(error.clone())) }
+    }
+
+    /// Adds Lever's answer about another opportunity. If the API key can read it, only the candidate is refused
+    /// (contract P2b).
+    fn take_other_opportunity(&mut self, answer: Result<(), ServiceError>) -> Result<(), PassError> {
+        let Some(UnconfirmedCandidate::Forbidden { error, .. }) = self.unconfirmed.candidate.take() else {
+            return Ok(());
+        };
+        match answer {
+            Ok(()) => self.take_lookup(CandidateLookup::Refused, false),
+            // Deleted since it was listed: inconclusive.
+            Err(gone) if gone.class == ErrorKind::NotFound => Err(PassError::Service(error)),
+            Err(other) => Err(PassError::Service(other)),
+        }
+    }
+
+    /// Adds CoderPad's answer about a pad. A 404 is confirmed by another read (contract P7b).
+    fn take_record(
+        &mut self,
+        command: &Command,
+        answer: Result<Box<PadRecord>, ServiceError>,
+    ) -> Result<(), PassError> {
+        let is_first = self.unconfirmed.pad.take().is_none();
+        self.kind_read_again |= matches!(command, Command::ReadKindAgain(_));
+        match (answer, command) {
+            (Ok(record), _) => self.record = PadLookup::Read(record),
+            (Err(error), _) if error.class != ErrorKind::NotFound => return Err(PassError::Service(error)),
+            (Err(_), Command::ReadPad(id)) => self.unconfirmed.pad = Some(UnconfirmedPad::Stored(id.clone())),
+            (Err(_), Command::ReadKindAgain(id)) if is_first => {
+                self.unconfirmed.pad = Some(UnconfirmedPad::Kind(id.clone()));
+            }
+            // A deleted pad is handled like a live one.
+            (Err(_), Command::ReadKindAgain(_)) => {
+                if let CreateOutcome::Searched(found) = &self.create_outcome
+                    && let [found] = found.as_slice()
+                {
+                    self.record = PadLookup::Read(Box::new(found.clone()));
+                }
+            }
+            (Err(_), _) => self.record = PadLookup::NotFound,
+        }
+        Ok(())
+    }
+
+    /// Adds CoderPad's answers about the pads behind the candidate's links. Anyone may have added a link, so a pad that
+    /// the API key may not read is not ours.
+    fn take_linked_pads(
+        &mut self,
+        command: &Command,
+        answers: Vec<(String, Result<PadRecord, ServiceError>)>,
+    ) -> Result<(), PassError> {
+        let (mut records, mut missing) = (Vec::new(), Vec::new());
+        for (id, answer) in answers {
+            match answer {
+                Ok(record) => records.push(record),
+                Err(error) if error.class == ErrorKind::NotFound => missing.push(id),
+                Err(error) if concerns_one_item(&error) => {}
+                Err(error) => return Err(PassError::Service(error)),
+            }
+        }
+        self.linked_before.get_or_insert_default().extend(records);
+        self.unconfirmed.linked_pads.clear();
+        if let Command::ReadLinkedPads(ids) = command {
+            self.ownership.links_read.extend(ids.iter().cloned());
+            self.unconfirmed.linked_pads = missing;
+        }
+        Ok(())
+    }
+
+    /// Adds Lever's answer to a write.
     fn take_lever_write(
         &mut self,
         command: &Command,
         answer: Result<Box<Opportunity>, ServiceError>,
-        confirmed: Option<CandidateLookup>,
     ) -> Result<(), PassError> {
         match command {
             Command::AddLink(_) => self.link_written = answer.is_ok(),
@@ -186,13 +289,11 @@ impl PadState {
                 self.opportunity = CandidateLookup::Read(opportunity);
                 Ok(())
             }
-            Err(error) => {
-                let is_deleted = matches!(confirmed, Some(CandidateLookup::NotFound));
-                if let Some(lookup) = confirmed {
-                    (self.opportunity, self.read_is_shared) = (lookup, false);
-                }
-                if is_deleted { Ok(()) } else { Err(PassError::Service(error)) }
+            Err(error) if error.class == ErrorKind::NotFound => {
+                self.unconfirmed.write = Some(error);
+                Ok(())
             }
+            Err(error) => Err(PassError::Service(error)),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::rules::link::{finalizer_before_link, link};
 use crate::rules::ownership::{other_account, yielding};
 use crate::rules::repeat::{repeat, served_by_sibling};
 use crate::rules::ttl::ttl;
+use crate::rules::unconfirmed::unconfirmed;
 use crate::rules::write_back::linked;
 use crate::rules::{blocked, erased, settled, sibling_terminating, unknown_outcome, unusable_configuration};
 use crate::state::PadState;
@@ -34,6 +35,7 @@ const fn rule(name: &'static str, apply: fn(&PadState) -> Option<Command>) -> Na
 
 /// The rules in order of precedence. docs/contributing.md lists them in the same order.
 pub const RULES: &[NamedRule] = &[
+    rule("unconfirmed answer", unconfirmed),
     rule("cancelled despite an error", cancelled_after_error),
     rule("error", error),
     rule("deletion", deletion),

@@ -1,11 +1,11 @@
 //! The event of a command: its result. `PadState::apply` adds it to the state.
 
 use crate::rolling_limit::LimitExceeded;
-use crate::state::{CandidateLookup, CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};
+use crate::state::{CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};
 use jiff::Timestamp;
-use services::ServiceError;
 use services::coderpad::{Environment, PadEvent, PadRecord};
 use services::lever::Opportunity;
+use services::{ErrorKind, ServiceError};
 
 /// Result of one command.
 #[derive(Clone, Debug)]
@@ -35,14 +35,18 @@ pub enum Fact {
     /// The candidate was read.
     Candidate {
         /// Lever's answer.
-        lookup: CandidateLookup,
+        answer: Result<Box<Opportunity>, ServiceError>,
         /// Whether the answer is from a list page or a shared read, and may be some seconds old.
         shared: bool,
     },
-    /// The pad was read; `None`: CoderPad has none with that ID.
-    Pad(Option<PadRecord>),
-    /// The readable pads behind links were read.
-    LinkedPads(Vec<PadRecord>),
+    /// One opportunity was listed. Contains its ID; `None`: the API key sees none.
+    AnyOpportunity(Option<String>),
+    /// Another opportunity than the candidate's was read.
+    OtherOpportunity(Result<(), ServiceError>),
+    /// The pad was read.
+    Pad(Result<Box<PadRecord>, ServiceError>),
+    /// The pads behind links were read, by ID. The reads stop after an error that would repeat for the others.
+    LinkedPads(Vec<(String, Result<PadRecord, ServiceError>)>),
     /// No request was sent: other Pads have used the remaining quota.
     NoQuota,
     /// No request was sent: other Pads have used the hourly limit.
@@ -74,8 +78,6 @@ pub enum Fact {
     LeverWrite {
         /// The opportunity, or the error.
         answer: Result<Box<Opportunity>, ServiceError>,
-        /// The read that followed a 404, which may concern something else than the candidate.
-        confirmed: Option<CandidateLookup>,
     },
     /// The notes were searched, or a note was written.
     Note(NoteLookup),
@@ -85,4 +87,9 @@ pub enum Fact {
     Code(Vec<Environment>),
     /// Why the question cannot be used; `None`: it can, or that is not known.
     QuestionProblem(Option<&'static str>),
+}
+
+/// Reports whether an error of one of several reads concerns only that item. Other errors would repeat for each item.
+pub fn concerns_one_item(error: &ServiceError) -> bool {
+    matches!(error.class, ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Invalid)
 }

@@ -60,6 +60,8 @@ pub struct PadState {
     pub judge: bool,
     /// Whether another Pad of the series was created, or requested to be judged, in this pass.
     pub sibling_requested: bool,
+    /// Negative answers that another read has to confirm.
+    pub unconfirmed: Unconfirmed,
     /// Ownership of the pads.
     pub ownership: Ownership,
     /// The pads behind the CoderPad links that the candidate already carried; `None`: not read.
@@ -135,6 +137,7 @@ impl PadState {
             judged: None,
             judge: false,
             sibling_requested: false,
+            unconfirmed: Unconfirmed::default(),
             ownership: Ownership::default(),
             linked_before: None,
             link_written: false,
@@ -443,6 +446,43 @@ pub enum CandidateLookup {
     Refused,
     /// It was read in this pass.
     Read(Box<Opportunity>),
+}
+
+/// Negative answers of the services. Their consequences are irreversible, so further reads confirm them first: the
+/// services are eventually consistent, and some answers are ambiguous.
+#[derive(Clone, Debug, Default)]
+pub struct Unconfirmed {
+    /// Lever's answer about the candidate.
+    pub candidate: Option<UnconfirmedCandidate>,
+    /// Lever's 404 to a write. It may concern something else than the candidate, such as the user of performAs.
+    pub write: Option<transport::ServiceError>,
+    /// CoderPad's 404 for a pad.
+    pub pad: Option<UnconfirmedPad>,
+    /// IDs of the pads behind the candidate's links for which CoderPad answered 404.
+    pub linked_pads: Vec<String>,
+}
+
+/// Lever's negative answer about the candidate.
+#[derive(Clone, Debug)]
+pub enum UnconfirmedCandidate {
+    /// Lever answered 404 once (contract P7b).
+    Missing,
+    /// Lever answered 403. The candidate is confidential only if the API key can read another one (contract P2b).
+    Forbidden {
+        /// Lever's answer.
+        error: transport::ServiceError,
+        /// ID of another opportunity; `None`: not listed yet.
+        other: Option<String>,
+    },
+}
+
+/// A pad for which CoderPad answered 404 once. Contains its ID.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UnconfirmedPad {
+    /// It was read as a stored pad.
+    Stored(String),
+    /// It was read again because of its type.
+    Kind(String),
 }
 
 /// Result of reading the pad from CoderPad.

@@ -313,7 +313,7 @@ async fn run_to_completion(
         if step.calls_service()
             && let Err(error) = ensure_clients(pass, around).await
         {
-            pass.state.error = Some(error);
+            pass.state.fail(error);
             continue;
         }
         pass.execute(rule, &step).await;

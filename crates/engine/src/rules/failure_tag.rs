@@ -5,6 +5,7 @@
 //! handled tag, so that a tag which a recruiter removes stays removed.
 
 use super::eligibility::{Eligibility, can_have_pad, judge};
+use super::unconfirmed::unconfirmed;
 use super::{Command, is_blocked};
 use crate::state::{CandidateLookup, PadState, PassError, RuleState};
 use crate::warning_events;
@@ -55,6 +56,9 @@ pub fn next_action(state: &PadState, stands: PadHealth) -> FailureTag {
     };
     if state.pad.deleting {
         return FailureTag::Later;
+    }
+    if let Some(command) = unconfirmed(state) {
+        return FailureTag::Execute(command);
     }
     if wanted == known {
         return final_flag(state, wanted);

@@ -11,6 +11,7 @@ pub(crate) mod repeat;
 #[cfg(test)]
 mod tests;
 pub(crate) mod ttl;
+pub(crate) mod unconfirmed;
 pub(crate) mod write_back;
 
 pub use eligibility::{pad_id_of_link, profile_url};

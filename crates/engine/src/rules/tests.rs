@@ -27,6 +27,7 @@ mod installations;
 mod messages;
 mod properties;
 mod refused;
+mod unconfirmed;
 
 /// Returns the decided command.
 fn plan(state: &PadState) -> Command {

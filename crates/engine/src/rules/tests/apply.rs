@@ -17,34 +17,18 @@ fn tags(names: &[&str]) -> Command {
     Command::AddTags(names.iter().map(|&name| name.to_owned()).collect())
 }
 
-fn lever_write(
-    answer: Result<Opportunity, ServiceError>,
-    confirmed: Option<CandidateLookup>,
-) -> Result<Fact, PassError> {
-    Ok(Fact::LeverWrite { answer: answer.map(Box::new), confirmed })
+fn lever_write(answer: Result<Opportunity, ServiceError>) -> Result<Fact, PassError> {
+    Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
 }
 
 #[test]
-fn reads_are_stored_and_a_missing_pad_is_not_found() {
-    let state = read(|_| ());
-    let id = || Command::ReadPad("PAD1".into());
-    assert!(matches!(
-        after(state.clone(), &id(), Ok(Fact::Pad(Some(record("PAD1", 0))))).record,
-        PadLookup::Read(_)
-    ));
-    assert!(matches!(after(state.clone(), &id(), Ok(Fact::Pad(None))).record, PadLookup::NotFound));
-    let lookup = CandidateLookup::NotFound;
-    let found = after(state, &Command::ReadOpportunity, Ok(Fact::Candidate { lookup, shared: true }));
-    assert!(matches!(found.opportunity, CandidateLookup::NotFound) && found.read_is_shared);
-}
-
-#[test]
-fn a_pad_that_is_missing_when_read_again_is_the_found_one() {
-    let mut state = read(|_| ());
-    state.create_outcome = CreateOutcome::Searched(vec![record("PAD1", 0)]);
-    let again = Command::ReadKindAgain("PAD1".into());
-    let state = after(state, &again, Ok(Fact::Pad(None)));
-    assert!(state.kind_read_again && matches!(&state.record, PadLookup::Read(found) if found.id == "PAD1"));
+fn reads_are_stored() {
+    let id = Command::ReadPad("PAD1".into());
+    let state = after(read(|_| ()), &id, Ok(Fact::Pad(Ok(Box::new(record("PAD1", 0))))));
+    assert!(matches!(state.record, PadLookup::Read(_)));
+    let answer = Ok(Box::new(opportunity()));
+    let state = after(state, &Command::ReadOpportunity, Ok(Fact::Candidate { answer, shared: true }));
+    assert!(matches!(state.opportunity, CandidateLookup::Read(_)) && state.read_is_shared);
 }
 
 #[test]
@@ -62,15 +46,9 @@ fn a_claim_permits_one_request_even_if_it_fails() {
 }
 
 #[test]
-fn a_404_of_a_write_is_an_error_unless_a_read_confirms_it() {
-    let link = || Command::AddLink("https://app.coderpad.io/PAD1".into());
-    let missing = || Err(service_error(ErrorKind::NotFound));
-    let gone = after(read(|_| ()), &link(), lever_write(missing(), Some(CandidateLookup::NotFound)));
-    assert!(gone.error.is_none() && matches!(gone.opportunity, CandidateLookup::NotFound));
-    let there = CandidateLookup::Read(Box::new(opportunity()));
-    let doubtful = after(read(|_| ()), &link(), lever_write(missing(), Some(there)));
-    assert!(matches!(doubtful.error, Some(PassError::Service(_))) && !doubtful.link_written);
-    let written = after(read(|_| ()), &link(), lever_write(Ok(opportunity()), None));
+fn an_answered_link_is_written() {
+    let link = Command::AddLink("https://app.coderpad.io/PAD1".into());
+    let written = after(read(|_| ()), &link, lever_write(Ok(opportunity())));
     assert!(written.error.is_none() && written.link_written);
 }
 
@@ -78,7 +56,7 @@ fn a_404_of_a_write_is_an_error_unless_a_read_confirms_it() {
 fn a_refused_tag_is_tolerated_while_the_pad_is_open() {
     let refused = |state: PadState, class| {
         let command = tags(&["ready"]);
-        let mut state = after(state, &command, lever_write(Err(service_error(class)), None));
+        let mut state = after(state, &command, lever_write(Err(service_error(class))));
         state.tolerate_refusal(&command);
         state
     };

@@ -28,24 +28,35 @@ impl PadState {
         }
         let is_refused = matches!(&event.result, Ok(Fact::LeverWrite { answer: Err(_) }));
         match event.result.and_then(|fact| self.take_fact(command, fact)) {
-            Ok(()) => is_refused,
+            Ok(()) => {
+                if self.health.is_some() {
+                    self.failure_tag_error = None;
+                }
+                is_refused
+            }
             Err(error) => {
                 self.fail(error);
+                self.tolerate_refusal(command);
                 true
             }
         }
     }
 
-    /// Adds an error that ends the pass.
+    /// Adds an error that ends the pass, or its second part: an error of `tags.failed` does not affect the Pad.
     pub fn fail(&mut self, error: PassError) {
         self.unconfirmed = Unconfirmed::default();
-        self.error = Some(error);
+        match self.health {
+            None => self.error = Some(error),
+            Some(_) => self.failure_tag_error = Some(error),
+        }
     }
 
     /// Clears the error of a command if the pass can continue without its effect: refused tags of an open pad (contract
     /// K4a), and a note that was refused with the code, which is sent again without it.
-    pub fn tolerate_refusal(&mut self, command: &Command) {
-        let Some(PassError::Service(error)) = &self.error else { return };
+    fn tolerate_refusal(&mut self, command: &Command) {
+        let Some(PassError::Service(error)) = self.error.as_ref().filter(|_| self.health.is_none()) else {
+            return;
+        };
         let is_over = matches!(&self.record, PadLookup::Read(record) if record.is_ended());
         let is_tolerated = match command {
             // After the end of the interview, the condition RecordAdded reports refused tags.

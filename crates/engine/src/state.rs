@@ -96,8 +96,12 @@ pub struct PadState {
     pub note: NoteLookup,
     /// The failed call or write that ends this pass.
     pub error: Option<PassError>,
+    /// Health of the Pad after its own rules are done; `None`: they are not. The rules of `tags.failed` follow.
+    pub health: Option<PadHealth>,
     /// A failed call or write for `tags.failed`, which is no error of the Pad itself.
     pub failure_tag_error: Option<PassError>,
+    /// Remaining backoff of `tags.failed` after a failure: no service is called for it meanwhile.
+    pub failure_tag_backoff: Option<Duration>,
     /// Remaining backoff after a failure: no service is called meanwhile.
     pub backoff_remaining: Option<Duration>,
     /// State of the tags, besides those on the candidate.
@@ -155,7 +159,9 @@ impl PadState {
             code: None,
             note: NoteLookup::NotRead,
             error: None,
+            health: None,
             failure_tag_error: None,
+            failure_tag_backoff: None,
             backoff_remaining: None,
             tags: TagState::default(),
             code_refused: false,
@@ -538,6 +544,17 @@ pub enum NoteLookup {
     Absent,
     /// The note was written, even if somebody deleted it since. Contains its ID.
     Written(String),
+}
+
+/// Health of a Pad, as `tags.failed` shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PadHealth {
+    /// The Pad needs attention.
+    Failing,
+    /// The Pad is waiting and continues automatically, as far as known.
+    Pending,
+    /// The Pad is Ready.
+    Healthy,
 }
 
 /// Error that ends a pass.

@@ -34,8 +34,7 @@ use engine::command::{Command, Outcome, WriteBackState};
 use engine::decide::{Decision, decide};
 use engine::hints::Hint;
 use engine::observe::RelatedObjects;
-use engine::rules::failure_tag::{FailureTag, PadHealth};
-use engine::state::{CandidateLookup, PadLookup, PassError, StoredPad};
+use engine::state::{CandidateLookup, PadHealth, PadLookup, PassError, StoredPad};
 use engine::{status, tags, warning_events};
 use execute::PadReconcile;
 use futures::StreamExt;
@@ -48,8 +47,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use workqueue::WorkQueue;
 
-/// Name of the rule for `tags.failed` in traces.
-const FAILURE_TAG_RULE: &str = "failure tag";
 /// Maximum number of commands per pass, more than any needs: stops rules that do not terminate.
 const MAX_COMMANDS_PER_PASS: usize = 64;
 /// Requeue delay of a waiting Pad without events.
@@ -197,6 +194,7 @@ async fn reconcile(
     let inputs = around.fingerprint(&pad);
     let mut state = observe::state(&pad, &around, context, &wanted);
     state.backoff_remaining = context.pad_backoff.remaining(&namespace, &name, &inputs);
+    state.failure_tag_backoff = context.failure_tag_backoff.remaining(&namespace, &name, &inputs);
     state.tags.pause = context.tag_backoff.remaining(&namespace, &name, &inputs);
 
     let configuration = around.configuration.clone();
@@ -254,7 +252,8 @@ async fn reconcile(
     let mut after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
     let mut flag_pause = None;
     if let Some(stands) = after.as_ref().map(|after| PadHealth::from_conditions(&after.conditions, now)) {
-        flag_pause = reconcile_failure_tag(&mut pass, &around, stands, inputs).await;
+        pass.state.health = Some(stands);
+        flag_pause = reconcile_failure_tag(&mut pass, &around, inputs).await;
         after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
     }
     let tag_pause = tag_retry_delay(&pass, &around, inputs);
@@ -317,7 +316,6 @@ async fn run_to_completion(
             continue;
         }
         pass.execute(rule, &step).await;
-        pass.state.tolerate_refusal(&step);
     }
     tracing::error!(pad = %pass.state.pad.name, namespace = %pass.state.pad.namespace, "the rules do not terminate; please report this bug");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
@@ -350,40 +348,21 @@ fn is_permanent(error: &transport::ServiceError) -> bool {
 async fn reconcile_failure_tag(
     pass: &mut PadReconcile<'_>,
     around: &RelatedObjects,
-    stands: PadHealth,
     inputs: u64,
 ) -> Option<Duration> {
     let retries = &pass.context.failure_tag_backoff;
     let (namespace, name) = (pass.state.pad.namespace.clone(), pass.state.pad.name.clone());
-    for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = match engine::rules::failure_tag::next_action(&pass.state, stands) {
-            FailureTag::Execute(step) => step,
-            FailureTag::Settled(tag) => {
-                pass.state.pad.failed_tag = tag;
-                break;
-            }
-            FailureTag::Later => break,
-        };
-        if step.calls_service()
-            && let Some(rest) = retries.remaining(&namespace, &name, &inputs)
-        {
-            return Some(rest);
-        }
-        let own = pass.state.error.take();
-        match ensure_clients(pass, around).await {
-            Ok(()) => pass.execute(FAILURE_TAG_RULE, &step).await,
-            Err(error) => pass.state.error = Some(error),
-        }
-        pass.state.failure_tag_error = std::mem::replace(&mut pass.state.error, own);
-    }
+    let (_, again) = run_to_completion(pass, around).await;
     match &pass.state.failure_tag_error {
         Some(error) => {
             record_failure(pass, error, around);
             Some(retries.record_failure(&namespace, &name, &inputs))
         }
         None => {
-            retries.forget(&namespace, &name);
-            None
+            if again.is_none() {
+                retries.forget(&namespace, &name);
+            }
+            again
         }
     }
 }

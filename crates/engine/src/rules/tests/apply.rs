@@ -56,9 +56,7 @@ fn an_answered_link_is_written() {
 fn a_refused_tag_is_tolerated_while_the_pad_is_open() {
     let refused = |state: PadState, class| {
         let command = tags(&["ready"]);
-        let mut state = after(state, &command, lever_write(Err(service_error(class))));
-        state.tolerate_refusal(&command);
-        state
+        after(state, &command, lever_write(Err(service_error(class))))
     };
     let tolerated = refused(read(|_| ()), ErrorKind::Invalid);
     assert!(tolerated.error.is_none() && tolerated.tags.refused.is_some());

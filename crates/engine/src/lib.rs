@@ -8,6 +8,7 @@ pub mod command;
 pub mod decide;
 pub mod event;
 pub mod hints;
+pub mod limits;
 pub mod note;
 pub mod observe;
 pub mod question;

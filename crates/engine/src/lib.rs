@@ -22,5 +22,6 @@ pub mod state;
 pub mod status;
 pub mod tags;
 pub mod ttl;
+pub mod wake;
 pub mod warning_events;
 pub mod wording;

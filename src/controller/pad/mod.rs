@@ -24,18 +24,21 @@ use super::{long_wait_events, schedule};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::{WriteError, write_status};
 use crate::telemetry::traces::span_definitions;
-use crate::transport::{self, ErrorKind};
 use api::condition::{Condition, is_true, types};
 use api::names;
-use api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
+use api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use api::sanitize;
 use candidate_loader::Ticket;
 use engine::command::{Command, Outcome, WriteBackState};
 use engine::decide::{Decision, decide};
 use engine::hints::Hint;
 use engine::observe::RelatedObjects;
+use engine::rules::key_not_confirmed;
 use engine::state::{CandidateLookup, PadHealth, PadLookup, PassError, StoredPad};
-use engine::{status, tags, warning_events};
+use engine::wake::{
+    REQUEUE_INTERVAL, RequeueDelays, concerns_connection, is_of_connection, may_wait, next_requeue,
+};
+use engine::{status, warning_events};
 use execute::PadReconcile;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -49,8 +52,6 @@ use workqueue::WorkQueue;
 
 /// Maximum number of commands per pass, more than any needs: stops rules that do not terminate.
 const MAX_COMMANDS_PER_PASS: usize = 64;
-/// Requeue delay of a waiting Pad without events.
-const REQUEUE_INTERVAL: Duration = Duration::from_secs(300);
 /// Requeue delay after a write conflict.
 const PAD_CONFLICT_REQUEUE_DELAY: Duration = Duration::from_millis(200);
 /// Fallback requeue delay while the watch has not delivered the operator's own write yet.
@@ -78,12 +79,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             let configurations = configurations.clone();
             affected_pads(&context, Some(namespace.clone()), move |pad| {
-                let of_rule = || {
-                    configurations
-                        .get(&namespace, &pad.spec.configuration_ref.name)
-                        .is_some_and(|configuration| configuration.spec.connection_ref.name == name)
-                };
-                pad.spec.connection_ref.as_ref().is_some_and(|reference| reference.name == name) || of_rule()
+                let configuration = configurations.get(&namespace, &pad.spec.configuration_ref.name);
+                is_of_connection(pad, configuration.as_deref(), &name)
             })
         }
     });
@@ -156,19 +153,7 @@ fn affected_pads(
     concerns: impl Fn(&Pad) -> bool,
 ) -> futures::stream::Iter<std::vec::IntoIter<ObjectRef<Pad>>> {
     let waiting = |pad: &Pad| {
-        pad.metadata.deletion_timestamp.is_some()
-            || match pad.phase() {
-                None | Some(Phase::Pending | Phase::Failed) => true,
-                Some(Phase::Ended) => !engine::observe::stored_pad(pad, None).recorded,
-                // The end may have been requested while nothing could be sent.
-                Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
-                // Its connection may now count the pads of that installation as own (contract I6).
-                Some(Phase::Skipped) => engine::observe::is_owned_elsewhere(pad),
-            }
-            || engine::observe::is_requested(pad)
-            || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
-            || tags::is_reported(pad.status.as_ref())
-            || context.hints.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
+        may_wait(pad, || context.hints.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any()))
     };
     let all = context.scope.pads.in_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -270,20 +255,9 @@ async fn reconcile(
     {
         context.in_flight.forget(&mark);
     }
-    let rest = match (again, pause, &outcome) {
-        (Some(again), Some(pause), _) => Some(again.max(pause)),
-        (Some(again), None, _) => Some(again.min(REQUEUE_INTERVAL)),
-        (None, Some(pause), _) => Some(pause),
-        (None, None, Outcome::Waiting(..) | Outcome::Ended(WriteBackState::Pending(..))) => {
-            Some(REQUEUE_INTERVAL)
-        }
-        (None, None, _) => None,
-    };
-    // The Pad's own backoff is not shortened.
-    let rest = match pause {
-        Some(_) => rest,
-        None => rest.into_iter().chain(flag_pause).chain(tag_pause).min(),
-    };
+    let delays =
+        RequeueDelays { decided: again, backoff: pause, failure_tag: flag_pause, refused_tag: tag_pause };
+    let rest = next_requeue(&outcome, delays);
     Ok(rest.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -329,18 +303,11 @@ async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) ->
         let account = pass.context.service_clients.get(connection).await;
         let name = connection.name_any();
         pass.clients = Some(account.map_err(|error| match error {
-            ServiceClientError::Unconfirmed { source } if !is_permanent(&source) => {
-                PassError::Service(source)
-            }
+            ServiceClientError::Unconfirmed { source } => key_not_confirmed(name, source),
             error => PassError::NoCredentials { connection: name, message: error.to_string() },
         })?);
     }
     Ok(())
-}
-
-/// Reports whether this error would turn a Pad Failed although it concerns only the key.
-fn is_permanent(error: &transport::ServiceError) -> bool {
-    matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid)
 }
 
 /// Reconciles the tag `tags.failed`. Returns the retry delay after a failure: the tag has its own backoff, and does not
@@ -384,32 +351,19 @@ fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64
 /// Logs a failure without the service's message, which may quote a candidate, and requests a probe of the connection.
 fn record_failure(pass: &PadReconcile<'_>, error: &PassError, around: &RelatedObjects) {
     let (pad, namespace) = (&pass.state.pad.name, &pass.state.pad.namespace);
+    if concerns_connection(error, &pass.state.opportunity)
+        && let Some(connection) = &around.connection_name
+    {
+        pass.context.request_probe(namespace, connection);
+    }
     match error {
         PassError::Service(error) | PassError::CreateOutcomeUnknown(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "call for a Pad failed; see its status");
-            // It concerns this candidate only.
-            if matches!(pass.state.opportunity, CandidateLookup::Refused) {
-                return;
-            }
-            // The connection's probe decides on errors that may concern all Pads (contract F4).
-            let is_for_all = match error.class {
-                ErrorKind::Unauthorized
-                | ErrorKind::Forbidden
-                | ErrorKind::Unavailable
-                | ErrorKind::OutcomeUnknown => true,
-                ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Throttled => error.is_quota(),
-            };
-            if let Some(connection) = &around.connection_name
-                && is_for_all
-            {
-                pass.context.request_probe(namespace, connection);
-            }
         }
         PassError::NoCredentials { connection, .. } => {
             tracing::warn!(%pad, %namespace, %connection, "API keys of a connection cannot be used; see its status");
-            pass.context.request_probe(namespace, connection);
         }
         PassError::Conflict => {}
         PassError::Refused { answer } => {

@@ -2,13 +2,14 @@
 
 use crate::command::Command;
 use crate::event::{Event, Fact, StoredVersion, concerns_one_item};
+use crate::question::question_problem;
 use crate::state::{
-    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, PassError, TtlState, Unconfirmed,
-    UnconfirmedCandidate, UnconfirmedPad, WriteClaim,
+    CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, TtlState,
+    Unconfirmed, UnconfirmedCandidate, UnconfirmedPad, WriteClaim,
 };
 use crate::tags::RefusedTag;
-use services::coderpad::PadRecord;
-use services::lever::Opportunity;
+use services::coderpad::{Environment, PadRecord, QuestionRecord};
+use services::lever::{LeverNote, Notes, Opportunity};
 use services::{ErrorKind, ServiceError};
 
 impl PadState {
@@ -126,10 +127,11 @@ impl PadState {
                 }
             }
             Fact::LeverWrite { answer } => return self.take_lever_write(command, answer),
-            Fact::Note(note) => self.note = note,
+            Fact::Notes(notes) => return self.take_notes(command, notes),
+            Fact::NoteAdded(id) => self.note = NoteLookup::Written(id),
             Fact::Events(events) => self.events = Some(events),
-            Fact::Code(code) => self.code = Some(code),
-            Fact::QuestionProblem(problem) => self.question_problem = Some(problem),
+            Fact::Code(files) => return self.take_code(files),
+            Fact::Question(answer) => self.take_question(command, answer),
         }
         Ok(())
     }
@@ -282,6 +284,40 @@ impl PadState {
             self.unconfirmed.linked_pads = missing;
         }
         Ok(())
+    }
+
+    /// Searches the candidate's notes for the reference. An unreadable note may be the searched one (contract X9).
+    fn take_notes(&mut self, command: &Command, notes: Notes) -> Result<(), PassError> {
+        let Command::ReadNotes { reference } = command else { return Ok(()) };
+        let unreadable = notes.unreadable();
+        let is_searched = |note: &LeverNote| note.values.iter().any(|value| reference.is_of_note(value));
+        self.note = match (notes.notes.into_iter().find(is_searched), unreadable) {
+            (Some(note), _) => NoteLookup::Written(note.id),
+            (None, Some(unreadable)) => return Err(PassError::Service(unreadable)),
+            (None, None) => NoteLookup::Absent,
+        };
+        Ok(())
+    }
+
+    /// Adds the final code. A file that CoderPad does not return must not prevent the note (contract E3).
+    fn take_code(&mut self, files: Vec<Result<Environment, ServiceError>>) -> Result<(), PassError> {
+        let mut code = Vec::new();
+        for file in files {
+            match file {
+                Ok(environment) => code.push(environment),
+                Err(error) if matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid) => {}
+                Err(error) => return Err(PassError::Service(error)),
+            }
+        }
+        self.code = Some(code);
+        Ok(())
+    }
+
+    /// Adds whether the question of the refused pad can be used. The refusal remains, whatever the answer.
+    fn take_question(&mut self, command: &Command, answer: Result<QuestionRecord, ServiceError>) {
+        if let Command::CheckQuestion { type_, .. } = command {
+            self.question_problem = Some(answer.ok().and_then(|asked| question_problem(&asked, *type_)));
+        }
     }
 
     /// Adds Lever's answer to a write.

@@ -1,10 +1,10 @@
 //! The event of a command: its result. `PadState::apply` adds it to the state.
 
 use crate::rolling_limit::LimitExceeded;
-use crate::state::{CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};
+use crate::state::{CreateOutcome, PassError, StoredPad, WriteClaim};
 use jiff::Timestamp;
-use services::coderpad::{Environment, PadEvent, PadRecord};
-use services::lever::Opportunity;
+use services::coderpad::{Environment, PadEvent, PadRecord, QuestionRecord};
+use services::lever::{Notes, Opportunity};
 use services::{ErrorKind, ServiceError};
 
 /// Result of one command.
@@ -79,17 +79,24 @@ pub enum Fact {
         /// The opportunity, or the error.
         answer: Result<Box<Opportunity>, ServiceError>,
     },
-    /// The notes were searched, or a note was written.
-    Note(NoteLookup),
+    /// The candidate's notes were read.
+    Notes(Notes),
+    /// The note was written. Contains its ID.
+    NoteAdded(String),
     /// The events of the pad.
     Events(Vec<PadEvent>),
-    /// The final code.
-    Code(Vec<Environment>),
-    /// Why the question cannot be used; `None`: it can, or that is not known.
-    QuestionProblem(Option<&'static str>),
+    /// The files of the environments, in order. The reads stop after an error that would repeat for the others.
+    Code(Vec<Result<Environment, ServiceError>>),
+    /// The question of a refused pad was read.
+    Question(Result<QuestionRecord, ServiceError>),
 }
 
 /// Reports whether an error of one of several reads concerns only that item. Other errors would repeat for each item.
-pub fn concerns_one_item(error: &ServiceError) -> bool {
+pub(crate) fn concerns_one_item(error: &ServiceError) -> bool {
     matches!(error.class, ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Invalid)
+}
+
+/// Reports whether the remaining of several reads would fail as this one did.
+pub fn stops_reading<T>(answer: &Result<T, ServiceError>) -> bool {
+    answer.as_ref().is_err_and(|error| !concerns_one_item(error))
 }

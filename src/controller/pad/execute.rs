@@ -15,17 +15,16 @@ use crate::controller::{Context, schedule};
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, refusal, write_metadata, write_status};
 use crate::k8s::with_timeout;
 use crate::telemetry::traces::span_definitions;
-use crate::transport::{ErrorKind, SendDeadline};
+use crate::transport::SendDeadline;
 use api::configuration::{PadConfiguration, PadConfigurationStatus};
 use api::names;
 use api::pad::{Pad, Trigger, TriggerSource};
 use api::pad_builder;
 use api::served_stage_entries::{self, Fingerprint};
 use engine::command::Command;
-use engine::event::{Event, Fact, StoredVersion, concerns_one_item};
+use engine::event::{Event, Fact, StoredVersion, stops_reading};
 use engine::hints::Hint;
-use engine::question::question_problem;
-use engine::state::{NoteLookup, PadState, PassError, StoredPad};
+use engine::state::{PadState, PassError, StoredPad};
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -115,19 +114,9 @@ impl PadReconcile<'_> {
                 let answer = self.account()?.lever.remove_tags(&candidate, tags).await;
                 Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
             }
-            Command::ReadNotes { reference } => {
-                let notes = self.account()?.lever.notes(&candidate).await.map_err(PassError::Service)?;
-                let unreadable = notes.unreadable();
-                let found = notes
-                    .notes
-                    .into_iter()
-                    .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
-                match (found, unreadable) {
-                    (Some(note), _) => Ok(Fact::Note(NoteLookup::Written(note.id))),
-                    // An unreadable note may be the searched one (contract X9).
-                    (None, Some(unreadable)) => Err(PassError::Service(unreadable)),
-                    (None, None) => Ok(Fact::Note(NoteLookup::Absent)),
-                }
+            Command::ReadNotes { .. } => {
+                let notes = self.account()?.lever.notes(&candidate).await;
+                Ok(Fact::Notes(notes.map_err(PassError::Service)?))
             }
             Command::AddNote(text) => self.add_note(text).await,
             Command::ReadEvents(id) => {
@@ -135,21 +124,18 @@ impl PadReconcile<'_> {
                 Ok(Fact::Events(events.map_err(PassError::Service)?))
             }
             Command::ReadCode(ids) => {
-                let mut code = Vec::new();
+                let interview = &self.account()?.interview;
+                let mut files = Vec::new();
                 for id in ids {
-                    match self.account()?.interview.environment(*id).await {
-                        Ok(environment) => code.push(environment),
-                        // A file that CoderPad does not return must not prevent the note (contract E3).
-                        Err(error) if matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid) => {}
-                        Err(error) => return Err(PassError::Service(error)),
+                    files.push(interview.environment(*id).await);
+                    if files.last().is_some_and(stops_reading) {
+                        break;
                     }
                 }
-                Ok(Fact::Code(code))
+                Ok(Fact::Code(files))
             }
-            Command::CheckQuestion { question, type_ } => {
-                // The refusal remains, whatever the result.
-                let asked = self.account()?.interview.question(*question).await;
-                Ok(Fact::QuestionProblem(asked.ok().and_then(|asked| question_problem(&asked, *type_))))
+            Command::CheckQuestion { question, .. } => {
+                Ok(Fact::Question(self.account()?.interview.question(*question).await))
             }
             Command::EndPad(id) => {
                 self.account()?.interview.end_pad(id).await.map_err(PassError::Service)?;
@@ -296,7 +282,7 @@ impl PadReconcile<'_> {
         let mut answers = Vec::new();
         for id in ids {
             let answer = interview.pad(id).await;
-            let stops = answer.as_ref().is_err_and(|error| !concerns_one_item(error));
+            let stops = stops_reading(&answer);
             answers.push((id.clone(), answer));
             if stops {
                 break;

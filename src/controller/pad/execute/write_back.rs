@@ -7,7 +7,7 @@ use crate::k8s::patch::MetadataChange;
 use crate::transport::{self, ErrorKind, SendDeadline};
 use api::names::{self, Claim, OnceOnlyWrite};
 use engine::event::Fact;
-use engine::state::{NoteLookup, PassError};
+use engine::state::PassError;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -65,6 +65,6 @@ impl PadReconcile<'_> {
         let (departure, mark) = self.take_claimed_permit()?;
         let added = self.account()?.lever.add_note(departure, &self.state.pad.opportunity_id, text).await;
         self.track_outcome(OnceOnlyWrite::Note, &mark, &added);
-        Ok(Fact::Note(NoteLookup::Written(added.map_err(PassError::Service)?)))
+        Ok(Fact::NoteAdded(added.map_err(PassError::Service)?))
     }
 }

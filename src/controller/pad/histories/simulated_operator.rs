@@ -6,6 +6,7 @@ use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
+use crate::lever::Notes;
 use crate::sync::{StageScan, served_after};
 use crate::transport::{ErrorKind, Service, ServiceError};
 use api::condition::{find, is_true, types};
@@ -22,7 +23,7 @@ use engine::event::{Event, Fact, StoredVersion};
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
 use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
-use engine::state::{CreateOutcome, NoteLookup, PadHealth, PadLookup, PadState, PassError, WriteClaim};
+use engine::state::{CreateOutcome, PadHealth, PadLookup, PadState, PassError, WriteClaim};
 use engine::status::status;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -390,8 +391,8 @@ impl HistoryPass<'_> {
                 Fact::Found(self.world.records.iter().filter(is_it).cloned().collect())
             }
             Command::ReadEvents(_) => Fact::Events(Vec::new()),
-            Command::CheckQuestion { .. } => Fact::QuestionProblem(None),
-            Command::ReadNotes { .. } => Fact::Note(NoteLookup::Absent),
+            Command::CheckQuestion { .. } => Fact::Question(self.question()),
+            Command::ReadNotes { .. } => Fact::Notes(Notes { notes: Vec::new(), left_out: 0 }),
             Command::JudgeSibling(name) => {
                 self.world.add_hint(name, Hint::Judge);
                 self.world.writes += 1;
@@ -479,6 +480,11 @@ impl HistoryPass<'_> {
         found.ok_or_else(|| {
             ServiceError::new(ErrorKind::NotFound, Service::Interview, "GET /pads/{id}", Some(404), "no")
         })
+    }
+
+    /// No history has a problem with its question.
+    fn question(&self) -> Result<QuestionRecord, ServiceError> {
+        Err(ServiceError::new(ErrorKind::Unavailable, Service::Interview, "GET /questions/{id}", None, "no"))
     }
 
     fn clear_attempt(&mut self) {

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::event::{Event, Fact, StoredVersion};
+use rstest::rstest;
+use services::coderpad::QuestionRecord;
+use services::lever::{LeverNote, Notes};
 
 /// Returns the state after a command with this result.
 fn after(mut state: PadState, command: &Command, result: Result<Fact, PassError>) -> PadState {
@@ -116,4 +119,66 @@ fn a_deleted_pad_leaves_the_search_and_counts_in_the_hourly_limit() {
     let state = after(state, &Command::DeletePad("PAD2".into()), Ok(Fact::Done));
     assert!(matches!(&state.create_outcome, CreateOutcome::Searched(found) if found.len() == 1));
     assert_eq!((state.deleted, state.create_answered_at), (vec!["PAD2".to_owned()], Some(at(5))));
+}
+
+fn note(id: &str, value: &str) -> LeverNote {
+    LeverNote { id: id.into(), values: vec![value.into()], created_at_ms: None, deleted: false }
+}
+
+fn own_note(id: &str) -> LeverNote {
+    note(id, &format!("The interview has ended.\n{}", reference().line()))
+}
+
+/// An unreadable note may be the searched one (contract X9).
+#[rstest]
+#[case::none(vec![], 0, "Absent")]
+#[case::others(vec![note("a", "text")], 0, "Absent")]
+#[case::own(vec![note("a", "text"), own_note("b")], 0, "Written(\"b\")")]
+#[case::own_and_an_unreadable_one(vec![own_note("b")], 1, "Written(\"b\")")]
+#[case::unreadable(vec![note("a", "text")], 1, "error")]
+fn notes_are_searched_for_the_reference(
+    #[case] notes: Vec<LeverNote>,
+    #[case] left_out: usize,
+    #[case] expected: &str,
+) {
+    let command = Command::ReadNotes { reference: reference() };
+    let state = after(read(|_| ()), &command, Ok(Fact::Notes(Notes { notes, left_out })));
+    let found = if state.error.is_some() { "error".into() } else { format!("{:?}", state.note) };
+    assert_eq!(found, expected);
+}
+
+/// A file that CoderPad does not return must not prevent the note (contract E3).
+#[rstest]
+#[case::missing(ErrorKind::NotFound, true)]
+#[case::invalid(ErrorKind::Invalid, true)]
+#[case::forbidden(ErrorKind::Forbidden, false)]
+#[case::unavailable(ErrorKind::Unavailable, false)]
+fn missing_files_do_not_prevent_the_note(#[case] class: ErrorKind, #[case] is_tolerated: bool) {
+    let files = vec![Err(ServiceError::new(class, Service::Interview, "GET /x", None, "no"))];
+    let state = after(read(|_| ()), &Command::ReadCode(vec![1]), Ok(Fact::Code(files)));
+    assert_eq!((state.code.is_some(), state.error.is_none()), (is_tolerated, is_tolerated));
+}
+
+#[rstest]
+#[case::usable(Ok(false), false)]
+#[case::draft(Ok(true), true)]
+#[case::unknown(Err(ErrorKind::Unavailable), false)]
+fn the_question_explains_a_refusal_if_it_cannot_be_used(
+    #[case] is_draft: Result<bool, ErrorKind>,
+    #[case] has_problem: bool,
+) {
+    let question = |is_draft| QuestionRecord {
+        id: 7,
+        title: "Fizz".into(),
+        pad_type: Some("any".into()),
+        take_home: false,
+        is_draft,
+    };
+    let answer = is_draft
+        .map(question)
+        .map_err(|class| ServiceError::new(class, Service::Interview, "GET /questions/{id}", None, "no"));
+    let command = Command::CheckQuestion { question: 7, type_: PadType::Live };
+    let state = after(read(|_| ()), &command, Ok(Fact::Question(answer)));
+    assert_eq!(state.question_problem.map(|problem| problem.is_some()), Some(has_problem));
+    assert!(state.error.is_none(), "the refusal remains");
 }

@@ -15,6 +15,7 @@ pub mod question;
 pub mod rolling_limit;
 pub mod rules;
 pub mod scan_action;
+pub mod search;
 pub mod series;
 pub mod stage;
 pub mod stage_change;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// What the limits of a Pad are computed from.
+/// Inputs of the limits of a Pad.
 #[derive(Clone, Debug, Default)]
 pub struct LimitInputs {
     /// The quota; `None`: unlimited, or overage is allowed.

@@ -131,7 +131,7 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
     needed.collect()
 }
 
-/// Looks up what the limits of a Pad are computed from, and sets them on the connection. Returns the requeue delay of a
+/// Looks up the inputs of the limits of a Pad, and sets the limits on the connection. Returns the requeue delay of a
 /// Pad whose quota older Pads have reserved.
 fn observe_limits(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
     let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };

@@ -112,7 +112,7 @@ impl PadState {
             }
             Fact::Created { record, sent_at } => {
                 self.create_answered_at = Some(sent_at);
-                self.record = PadLookup::Read(Box::new(record));
+                self.record = PadLookup::Read(record);
             }
             Fact::CreateRefused { error, sent_at } => {
                 self.create_answered_at = Some(sent_at);

@@ -54,7 +54,7 @@ pub enum Fact {
     /// The pad was created.
     Created {
         /// The pad.
-        record: PadRecord,
+        record: Box<PadRecord>,
         /// Time of the request.
         sent_at: Timestamp,
     },

@@ -92,7 +92,7 @@ impl PadReconcile<'_> {
             Ok(record) => {
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
-                Ok(Fact::Created { record, sent_at })
+                Ok(Fact::Created { record: Box::new(record), sent_at })
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
                 self.context.in_flight.mark_not_sent(&attempt.to_string());

@@ -541,7 +541,7 @@ impl HistoryPass<'_> {
         record.kind = kind;
         self.world.truth.record_creation(&post, &id, reference.to_string());
         self.world.records.push(record.clone());
-        Ok(Fact::Created { record, sent_at })
+        Ok(Fact::Created { record: Box::new(record), sent_at })
     }
 
     fn write(&mut self, change: impl FnOnce(&mut Pad)) {

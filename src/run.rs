@@ -29,7 +29,8 @@ use futures::FutureExt;
 use kube::Client;
 use kube::config::KubeConfigOptions;
 use kube::runtime::events::{Recorder, Reporter};
-use prometheus_client::metrics::info::Info;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +65,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             .context("cannot set up the HTTP client")?;
     let receiver_metrics = webhook::WebhookMetrics::new(&mut registry);
     let metrics = controller::metrics::ControllerMetrics::new(&mut registry);
-    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("pad_operator_build", "Version of the operator", build);
+    // Not of the OpenMetrics type info, so that parsers of the older text format of Prometheus can read the page too.
+    let build = Family::<[(&str, &str); 1], Gauge>::default();
+    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+    registry.register("pad_operator_build_info", "Version of the operator", build);
     registry.register_collector(Box::new(ProcessMetrics::starting()));
 
     // Outlives the graceful shutdown, so that work in flight can complete.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{CHART, RELEASE};
 use crate::cluster::{Cluster, source};
 use crate::environment::merge;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 async fn notes(cluster: &Cluster, values: &Value) -> String {
     let mut given = json!({"image": {"repository": "pad-operator"}, "crds": {"install": false}});

@@ -12,8 +12,8 @@ use tokio::process::{Child, Command};
 /// Becomes `"$@"`, after it has started a watcher that ends the program if this process dies.
 ///
 /// The kernel closes the pipes of a dead process, whatever the cause of death. The watcher waits for the end of a pipe
-/// that only this process can write to, and then sends SIGTERM, and SIGKILL if that has no effect. A line in the pipe
-/// tells it that the program has ended, so that it never signals another process with the same ID.
+/// that only this process can write to, and then sends SIGTERM, and SIGKILL if that has no effect. This
+/// process writes a line when the program has ended, so that the watcher never signals another process with that ID.
 const SUPERVISED: &str = r#"
 exec 3<&0 </dev/null
 {

@@ -10,7 +10,7 @@ use api::reason::Reason;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -10,7 +10,7 @@ use clap::{CommandFactory as _, Parser as _};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 const CANDIDATE: &str = "6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0";
 const NEW: &str = "11111111-aaa6-48cd-b8e3-7ee5a92e92e0";

@@ -185,8 +185,8 @@ mod tests {
         conditions.ready(Readiness::Ready, "InUse", "MESSAGE");
         let mut conditions = conditions.finish();
         duplicates.set_condition("hiring", "a", &mut conditions);
-        let text = test_support::describe("another connection has the same rule", &conditions);
-        test_support::assert_snapshot("configuration-duplicate", text.trim_end());
+        let text = testkit::describe("another connection has the same rule", &conditions);
+        testkit::assert_snapshot("configuration-duplicate", text.trim_end());
     }
 
     #[test]

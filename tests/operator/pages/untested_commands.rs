@@ -60,7 +60,7 @@ fn check_names(command: &str) -> bool {
     let words: Vec<_> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
     let folders = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"]
         .into_iter()
-        .chain(["crates/api/", "crates/engine/", "crates/services/", "crates/test-support/"]);
+        .chain(["crates/api/", "crates/engine/", "crates/services/", "crates/testkit/"]);
     let manifests: Vec<String> = folders
         .map(|folder| std::fs::read_to_string(source(&format!("{folder}Cargo.toml"))).unwrap())
         .collect();

@@ -262,7 +262,7 @@ impl Story {
         let [values] = &objects[..] else { panic!("{}: neither resources nor values:\n{text}", self.page) };
         let mut values = values.clone();
         let image = serde_json::json!({"image": {"repository": "registry.example.com/pad-operator"}});
-        crate::environment::merge(&mut values, &image);
+        testkit::resources::merge(&mut values, &image);
         let made = render(&self.env.cluster, "pad-operator", "hiring", &values).await;
         assert!(made.is_ok(), "{}: values that the chart rejects: {made:?}\n{text}", self.page);
     }

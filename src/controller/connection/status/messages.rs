@@ -9,7 +9,7 @@ use crate::lever::UserState;
 use crate::transport::ErrorKind;
 use api::SecretKeyRef;
 use serde_json::json;
-use test_support::{assert_snapshot, describe};
+use testkit::{assert_snapshot, describe};
 
 fn assert_all(name: &str, cases: Vec<(String, LeverConnectionStatus)>) {
     let text: String = cases.iter().map(|(case, status)| describe(case, &status.conditions)).collect();

@@ -19,7 +19,6 @@ pub mod service_clients;
 use crate::k8s::ObjectKey;
 use crate::k8s::{WatchScope, secrets::Secrets, with_timeout};
 use crate::sync::requests::SyncQueue;
-use crate::telemetry::health::Health;
 use api::LeverConnection;
 use backoff::Backoff;
 use engine::warning_events;
@@ -66,8 +65,6 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Metrics of the leader.
     pub metrics: metrics::ControllerMetrics,
-    /// Liveness reporting.
-    pub health: Health,
     /// Recorder of Events.
     pub recorder: Recorder,
     /// Remaining pads by the quota of the plan and by the hourly limit.

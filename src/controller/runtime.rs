@@ -5,7 +5,6 @@ use super::backoff::Backoff;
 use super::metrics::ControllerMetrics;
 use crate::k8s::patch::WriteError;
 use crate::k8s::secrets::SecretError;
-use crate::telemetry::health::Health;
 use crate::telemetry::traces::span_definitions::ReconcileSpan;
 use api::names;
 use futures::{Stream, StreamExt, stream};
@@ -57,7 +56,6 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 struct ControllerState<R> {
     reconciler: Arc<R>,
     metrics: ControllerMetrics,
-    health: Health,
     failures: Backoff,
 }
 
@@ -76,8 +74,8 @@ pub async fn run_controller<K, R>(
     R: Reconcile<K>,
 {
     let config = Config::default().concurrency(at_once);
-    let (metrics, health) = (context.metrics.clone(), context.health.clone());
-    let state = Arc::new(ControllerState { reconciler, metrics, health, failures: Backoff::default() });
+    let metrics = context.metrics.clone();
+    let state = Arc::new(ControllerState { reconciler, metrics, failures: Backoff::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         requeue_after_failure,
@@ -110,8 +108,7 @@ where
     let traced =
         ReconcileSpan::new(&kind, &namespace, &name, mark, state.reconciler.continues_trace(&object));
     let reconciled = traced.run(state.reconciler.reconcile(object.clone()));
-    let result =
-        state.health.supervise_pass(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
+    let result = reconciled.await;
     state.metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {

@@ -76,7 +76,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let _end_all = ended.clone().drop_guard();
     let caches = Caches::watch(&client, &args.namespaces, &ended);
     registry.register_collector(Box::new(InventoryMetrics::new(caches.clone())));
-    let health = Health::new(transport::REQUEST_TIMEOUT.max(args.interview_create_timeout));
+    let health = Health::default();
     let reach = ApiServerProbe::watch(
         ProbeClients { client: client.clone(), fresh, connections },
         &mut registry,
@@ -213,7 +213,6 @@ impl Reconciler<'_> {
             service_clients: accounts.clone(),
             settings: settings.clone(),
             metrics: self.metrics.clone(),
-            health: self.health.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             pad_budget: Default::default(),
             duplicates: Default::default(),

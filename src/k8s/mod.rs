@@ -17,7 +17,6 @@ mod watch_state;
 
 pub use cache::{Cache, Caches, WatchScope};
 
-use crate::telemetry::health;
 use kube::ResourceExt;
 use std::fmt;
 use std::future::Future;
@@ -58,6 +57,5 @@ impl fmt::Display for ObjectKey {
 /// may have taken effect.
 pub async fn with_timeout<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let outcome = tokio::time::timeout(API_REQUEST_TIMEOUT, request).await;
-    health::record_progress();
     outcome.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }

@@ -116,7 +116,6 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             running.spawn(async move {
                 let syncing = sync(&context, &marks, &key, &request)
                     .instrument(span_definitions::sync(&key.namespace, &key.name));
-                let syncing = context.health.supervise_pass(format!("sync of {key}"), syncing);
                 let ended = stop.run_until_cancelled(syncing).await.unwrap_or_default();
                 if let Some(pause) = context.syncs.end(&key, ended)
                     && stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some()

@@ -69,54 +69,34 @@ pub fn usable(connection: &LeverConnection) -> bool {
     !connection.spec.suspend && is_true(connection.conditions(), types::READY)
 }
 
-/// Result of the check of one requirement of a configuration.
+/// Result of the check of one requirement of a configuration. Unknown also stands for a temporary failure, False for one
+/// that lasts until a user acts.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Check {
-    Ok {
-        reason: String,
-        message: String,
-    },
-    /// Unknown, or failing temporarily.
-    Pending {
-        reason: String,
-        message: String,
-    },
-    /// Failing until a user acts.
-    Failed {
-        reason: String,
-        message: String,
-    },
+struct Check {
+    status: Status,
+    reason: String,
+    message: String,
 }
 
 impl Check {
+    fn new(status: Status, reason: &str, message: impl Into<String>) -> Self {
+        Self { status, reason: reason.into(), message: message.into() }
+    }
+
     fn ok(reason: &str, message: impl Into<String>) -> Self {
-        Self::Ok { reason: reason.into(), message: message.into() }
+        Self::new(Status::True, reason, message)
     }
 
     fn pending(reason: &str, message: impl Into<String>) -> Self {
-        Self::Pending { reason: reason.into(), message: message.into() }
+        Self::new(Status::Unknown, reason, message)
     }
 
     fn failed(reason: &str, message: impl Into<String>) -> Self {
-        Self::Failed { reason: reason.into(), message: message.into() }
+        Self::new(Status::False, reason, message)
     }
 
-    /// Returns the result that a condition represents.
-    fn from_condition(condition: &Condition) -> Self {
-        let Condition { reason, message, .. } = condition;
-        match condition.status {
-            Status::True => Self::ok(reason, message),
-            Status::Unknown => Self::pending(reason, message),
-            Status::False => Self::failed(reason, message),
-        }
-    }
-
-    fn set(&self, conditions: &mut Conditions, type_: &str) {
-        match self {
-            Self::Ok { reason, message } => conditions.set(type_, true, reason, message),
-            Self::Pending { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
-            Self::Failed { reason, message } => conditions.set(type_, false, reason, message),
-        };
+    fn set(self, conditions: &mut Conditions, type_: &str) {
+        conditions.set(type_, self.status, &self.reason, self.message);
     }
 }
 
@@ -143,11 +123,13 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
         conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pads are created.");
     } else {
         let found = found.as_ref().and_then(|found| found.as_ref().ok());
-        match verdict(observation, &stage, &question, found) {
-            Check::Ok { reason, message } => conditions.ready(Readiness::Ready, &reason, message),
-            Check::Pending { reason, message } => conditions.ready(Readiness::Reconciling, &reason, message),
-            Check::Failed { reason, message } => conditions.ready(Readiness::Stalled, &reason, message),
+        let verdict = verdict(observation, &stage, &question, found);
+        let readiness = match verdict.status {
+            Status::True => Readiness::Ready,
+            Status::Unknown => Readiness::Reconciling,
+            Status::False => Readiness::Stalled,
         };
+        conditions.ready(readiness, &verdict.reason, verdict.message);
         stage.set(&mut conditions, types::STAGE_FOUND);
         question.set(&mut conditions, types::QUESTION_USABLE);
     }
@@ -215,7 +197,7 @@ fn verdict(
         owner(observation),
         take_home_refused(observation),
     ];
-    let obstacle = obstacles.into_iter().flatten().find(|finding| !matches!(finding, Check::Ok { .. }));
+    let obstacle = obstacles.into_iter().flatten().find(|finding| finding.status != Status::True);
     obstacle.unwrap_or_else(|| in_use(observation, stage, found))
 }
 
@@ -403,7 +385,9 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
 fn failed(error: &ServiceError, last: Option<&Condition>) -> Check {
     match error.class {
         ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => match last {
-            Some(last) if last.status != Status::Unknown => Check::from_condition(last),
+            Some(last) if last.status != Status::Unknown => {
+                Check::new(last.status, &last.reason, &last.message)
+            }
             _ if error.class == ErrorKind::Throttled => Check::pending(
                 "InterviewRateLimited",
                 format!("{error}. The operator retries automatically."),
@@ -429,7 +413,7 @@ fn failed(error: &ServiceError, last: Option<&Condition>) -> Check {
 /// Returns the result for a check that was not executed yet. The last known result stays.
 fn not_asked(observation: &ConfigurationObservation<'_>, last: Option<&Condition>, what: &str) -> Check {
     match last {
-        Some(last) if last.status != Status::Unknown => Check::from_condition(last),
+        Some(last) if last.status != Status::Unknown => Check::new(last.status, &last.reason, &last.message),
         _ => Check::pending(
             "ConnectionNotReady",
             format!(

@@ -141,3 +141,34 @@ fn is_gone(error: &ServiceClientError) -> bool {
 pub fn has_finalizer(connection: &LeverConnection) -> bool {
     connection.finalizers().iter().any(|one| one == names::WEBHOOK_FINALIZER)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_registered_webhook_stays_registered_after_a_transient_failure() {
+        let connection: LeverConnection = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection", "metadata": {"name": "acme"},
+            "spec": {"lever": {"apiKeySecretRef": {"name": "acme", "key": "l"}},
+                "interview": {"apiKeySecretRef": {"name": "acme", "key": "i"}}},
+        }))
+        .unwrap();
+        let diagnosis = |remedy| Diagnosis::for_webhook("Reason", remedy, "message".into());
+        let after = |before: &WebhookState, remedy| {
+            let probe = failed(&connection, before.clone(), diagnosis(remedy));
+            assert_eq!(probe.diagnosis, Some(diagnosis(remedy)));
+            probe.facts
+        };
+        let registered = WebhookState::Registered { id: "w-1".into() };
+        assert_eq!(after(&registered, Remedy::Retry), registered);
+        for (before, remedy) in [
+            (WebhookState::Unknown, Remedy::Retry),
+            (registered.clone(), Remedy::UserAction),
+            (registered, Remedy::Ambiguous),
+        ] {
+            assert_eq!(after(&before, remedy), WebhookState::Failed(diagnosis(remedy)));
+        }
+    }
+}

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::cluster::Cluster;
+use crate::plugin::plugin_program;
 use crate::process::Operator;
 use crate::wait::eventually;
 
@@ -105,7 +106,7 @@ fn kubeconfig(cluster: &Cluster, name: &str, proxy: Option<&str>) -> PathBuf {
 
 /// Runs kubectl-pad with only this environment.
 async fn plugin(kubeconfig: &PathBuf, environment: &[(&str, &str)]) -> Result<String, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-pad"));
+    let mut command = Command::new(plugin_program());
     command.args(["status", "--all-namespaces"]).env_clear().env("KUBECONFIG", kubeconfig);
     command.envs(environment.iter().copied()).stdin(Stdio::null());
     let output = command.output().await.unwrap();

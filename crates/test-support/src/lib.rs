@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // Test code.
 
 pub mod fuzz;
+mod help;
 mod snapshot;
 
+pub use help::long_help;
 pub use snapshot::{assert_snapshot, describe};

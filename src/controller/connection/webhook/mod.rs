@@ -31,8 +31,6 @@ use tokio::time::Instant;
 
 /// Minimum interval between reconciles that changes of the Secret trigger.
 const AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// Reason for a Secret that the operator must not write. The connection is not Ready then.
-pub const SECRET_NOT_OWNED: &str = "SecretNotOwned";
 
 /// State of the webhook of a connection.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -217,14 +215,14 @@ impl WebhookController {
         self.fail(connection, diagnosis.clone());
         if tried_before.is_none() {
             let note = deletion_blocked(&namespace, &name, &diagnosis);
-            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason, &note).await;
+            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason.as_str(), &note).await;
         }
         Ok(self.state(connection).1)
     }
 
     fn fail(&self, connection: &LeverConnection, diagnosis: Diagnosis) {
         let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
-        tracing::warn!(%namespace, connection = %name, reason = diagnosis.reason, "failed to reconcile the webhook in Lever");
+        tracing::warn!(%namespace, connection = %name, reason = diagnosis.reason.as_str(), "failed to reconcile the webhook in Lever");
         let interval = schedule::interval(connection);
         self.entry(connection, |entry| entry.fail(diagnosis, interval, Instant::now()));
     }

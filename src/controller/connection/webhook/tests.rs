@@ -1,9 +1,11 @@
 //! When the webhook is looked after.
 
 use super::*;
+use api::reason::ConnectionReason;
 
-fn diagnosis(nature: Remedy) -> Diagnosis {
-    Diagnosis::for_webhook("Reason", nature, "message".into())
+fn diagnosis(remedy: Remedy) -> Diagnosis {
+    let diagnosis = Diagnosis::for_webhook(ConnectionReason::LeverUnavailable, "message".into());
+    Diagnosis { remedy, ..diagnosis }
 }
 
 fn registered() -> WebhookState {

@@ -3,11 +3,11 @@
 //!
 //! Every replica watches, so that each replica can answer webhooks. Only the leader's controllers subscribe to changes.
 
-use super::decode::Decoded;
 use super::pad_index::{IndexKey, Indexed, PadIndex};
-use super::trimmed_objects::ManagedKind;
 use super::undecodable_objects::{DecodeProblem, Undecodable};
 use super::watch_state::WatchState;
+use api::decode::Decoded;
+use api::trimmed_objects::ManagedKind;
 use api::{LeverConnection, Pad, PadConfiguration};
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt, stream};

@@ -1,5 +1,7 @@
 //! `kubectl pad`, called by the real kubectl as users call it.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 use simulators::NewCandidate;
 use testkit::CommandLine;
@@ -7,6 +9,13 @@ use testkit::CommandLine;
 use crate::cluster::{Output, or_stderr};
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
 use crate::wait::eventually;
+
+/// Returns the program of the plugin. Cargo builds it with the tests of its crate, in the folder of the operator.
+pub fn plugin_program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_pad-operator")).with_file_name("kubectl-pad");
+    assert!(program.is_file(), "{program:?} does not exist. To build it: cargo build --package kubectl-pad");
+    program
+}
 
 /// Runs kubectl with the plugin in its path.
 pub struct Kubectl<'a> {
@@ -21,7 +30,7 @@ impl<'a> Kubectl<'a> {
         std::fs::create_dir_all(&folder).unwrap();
         for name in ["kubectl-pad", "kubectl_complete-pad"] {
             let _ = std::fs::remove_file(folder.join(name));
-            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubectl-pad"), folder.join(name)).unwrap();
+            std::os::unix::fs::symlink(plugin_program(), folder.join(name)).unwrap();
         }
         let folders = [folder.as_path(), plane.programs()];
         Self { env, command_line: CommandLine::new(plane.kubeconfig(), &folders, plane.folder()).unwrap() }

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::cluster::{Cluster, Output, run};
+use crate::plugin::plugin_program;
 use crate::process::Operator;
 
 /// Proxy for HTTP CONNECT and SOCKS 5 that forwards every connection to one local port.
@@ -103,7 +104,7 @@ fn kubeconfig(cluster: &Cluster, name: &str, proxy: Option<&str>) -> PathBuf {
 
 /// Runs kubectl-pad with only this environment.
 async fn plugin(kubeconfig: &PathBuf, environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-pad"));
+    let mut command = Command::new(plugin_program());
     command.args(["status", "--all-namespaces"]).env_clear().env("KUBECONFIG", kubeconfig);
     run(command.envs(environment.iter().copied()), None).await
 }

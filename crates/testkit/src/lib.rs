@@ -7,6 +7,8 @@
 mod command_line;
 #[cfg(feature = "unit")]
 pub mod fuzz;
+#[cfg(feature = "unit")]
+mod help;
 #[cfg(feature = "system")]
 mod operator;
 #[cfg(feature = "system")]
@@ -26,6 +28,8 @@ use std::path::Path;
 
 #[cfg(feature = "system")]
 pub use command_line::{CommandError, CommandLine, output};
+#[cfg(feature = "unit")]
+pub use help::long_help;
 #[cfg(feature = "system")]
 pub use operator::Operator;
 #[cfg(feature = "unit")]

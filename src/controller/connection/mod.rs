@@ -252,7 +252,7 @@ impl ConnectionController {
         if before == 0 {
             let ObjectKey { namespace, name } = ObjectKey::from_object(&*connection);
             let note = webhook::deletion_blocked(&namespace, &name, diagnosis);
-            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason, &note).await;
+            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason.as_str(), &note).await;
         }
         let interval = schedule::interval(&connection);
         let pause = schedule::after_failures(webhook.failures, interval, diagnosis.retry_after);

@@ -149,15 +149,15 @@ fn messages_about_the_webhook() {
     let managed = connected(json!({"webhook": {"mode": "Managed"}}));
     let mut delivered = manual.clone();
     delivered.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
-    let refusing = |connection: &LeverConnection, reason: &str, ahead| {
+    let refusing = |connection: &LeverConnection, reason: Reason, ahead| {
         let mut connection = connection.clone();
         let refusal = WebhookRefusal { reason: reason.into(), at: Some(at(10)), ahead };
         connection.status.as_mut().unwrap().webhook_refusal = Some(refusal);
         connection
     };
-    let mismatch = refusing(&manual, SIGNATURE_MISMATCH, None);
-    let managed_mismatch = refusing(&managed, SIGNATURE_MISMATCH, None);
-    let skewed = refusing(&manual, CLOCK_SKEW, Some(600));
+    let mismatch = refusing(&manual, Reason::SignatureMismatch, None);
+    let managed_mismatch = refusing(&managed, Reason::SignatureMismatch, None);
+    let skewed = refusing(&manual, Reason::ClockSkew, Some(600));
     let (present, by_hand) = (&SigningTokenStatus::Present { version: String::new() }, &WebhookState::Manual);
     let registered = &WebhookState::Registered { id: "w-1".into() };
     let cases = vec![

@@ -10,9 +10,6 @@ mod cli;
 mod cluster;
 mod completion;
 #[cfg(test)]
-#[path = "../../snapshots/help.rs"]
-mod help;
-#[cfg(test)]
 mod messages;
 mod status;
 
@@ -56,7 +53,7 @@ fn print_error(text: &str) {
 /// Returns the text without control characters. Text from the cluster, such as a tag, may contain characters that
 /// manipulate the terminal.
 fn sanitize(text: &str) -> String {
-    pad_operator::sanitize::lines(text)
+    api::sanitize::lines(text)
 }
 
 async fn run(cli: PluginCli) -> anyhow::Result<String> {

@@ -8,7 +8,7 @@
 //! pads that changed in CoderPad: mostly one page each, however many Pads exist.
 //!
 //! Sync decides little. It creates Pads for candidates without one ([`engine::scan_action`]), and adds hints for the Pads with
-//! changed data ([`crate::controller::pad::hints`]): each reads its current state itself. The watermarks may be lost:
+//! changed data ([`crate::controller::pad::memory`]): each reads its current state itself. The watermarks may be lost:
 //! the next sync finds the same changes.
 
 mod coderpad_scan;

@@ -282,7 +282,7 @@ mod tests {
         for part in ["spec.lever.apiKeySecretRef", "Secret acme", "key l", "namespace hiring"] {
             assert!(diagnosis.message.contains(part), "{}", diagnosis.message);
         }
-        let no_key = SecretError::KeyMissing { name: "acme".into(), key: "i".into() };
+        let no_key = SecretError::KeyMissing { name: "acme".into(), key: "i".into(), version: String::new() };
         assert_eq!(of(Service::Interview, no_key).unwrap().reason, Reason::SecretKeyMissing);
         let down = SecretError::Unreadable {
             name: "acme".into(),

@@ -223,13 +223,9 @@ impl Reconcile<LeverConnection> for ConnectionController {
 fn version(connection: &LeverConnection, account: &ServiceClients, token: &SigningTokenStatus) -> String {
     // An accepted organization triggers a new probe, like a new key.
     let accepted = coderpad_organization::accepted(connection).unwrap_or_default();
-    // A changed Secret may have lost the token of the webhook that the operator manages.
-    let token = match token {
-        SigningTokenStatus::Present { version } if connection.spec.webhook.mode == WebhookMode::Managed => {
-            version
-        }
-        _ => "",
-    };
+    // A changed Secret may have lost the token of the webhook that the operator manages, or may be writable now.
+    let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
+    let token = if is_managed { token.version() } else { "" };
     format!("{} {accepted} {token}", account.version)
 }
 

@@ -456,7 +456,7 @@ fn webhook(
         }
         _ => {}
     }
-    if let SigningTokenStatus::Missing(message) = token {
+    if let SigningTokenStatus::Missing { message, .. } = token {
         conditions.set(types::WEBHOOK_VERIFIED, false, Reason::SigningTokenMissing, message);
         return;
     }

@@ -93,8 +93,13 @@ fn messages_about_the_services() {
     let performer =
         |user| diagnosis::perform_as_invalid(&connection(json!({"lever": {"performAs": "u-1"}})), user);
     let not_found = SecretError::NotFound { name: name.into(), key: entry.into() };
-    let not_text = SecretError::NotText { name: name.into(), key: entry.into(), instead: "not UTF-8 text" };
-    let no_value = SecretError::KeyMissing { name: name.into(), key: entry.into() };
+    let not_text = SecretError::NotText {
+        name: name.into(),
+        key: entry.into(),
+        instead: "not UTF-8 text",
+        version: String::new(),
+    };
+    let no_value = SecretError::KeyMissing { name: name.into(), key: entry.into(), version: String::new() };
     for (case, diagnosis) in [
         ("the Secret does not exist", secret(not_found)),
         ("the Secret lacks the key", secret(no_value)),
@@ -144,7 +149,7 @@ fn messages_about_the_webhook() {
     };
     let url = Some("hooks.example.com");
     let missed = MissedDelivery { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
-    let missing = SigningTokenStatus::Missing("MESSAGE".into());
+    let missing = SigningTokenStatus::Missing { message: "MESSAGE".into(), version: String::new() };
     let manual = connected(json!({}));
     let managed = connected(json!({"webhook": {"mode": "Managed"}}));
     let mut delivered = manual.clone();

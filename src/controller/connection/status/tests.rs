@@ -317,7 +317,8 @@ fn the_webhook_is_verified_only_while_a_token_exists() {
         webhook(&connection, &SigningTokenStatus::Present { version: String::new() }, None).0,
         "True SignatureVerified"
     );
-    let missing = SigningTokenStatus::Missing("Secret acme does not exist.".into());
+    let missing =
+        SigningTokenStatus::Missing { message: "Secret acme does not exist.".into(), version: String::new() };
     assert_eq!(
         webhook(&connection, &missing, None),
         ("False SigningTokenMissing".into(), "Secret acme does not exist.".into())

@@ -97,8 +97,7 @@ impl WebhookReconcile<'_> {
         if !secret.is_ours() {
             return Err(not_owned(&reference, "it lacks the label").into());
         }
-        let shown = self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))?;
-        let (mut listed, mut claimed) = (shown.clone(), false);
+        let (mut listed, mut claimed) = (self.list(connection).await?, false);
         for _ in 0..MAX_WEBHOOK_STEPS {
             let recorded = secret.recorded();
             let facts = WebhookInputs {
@@ -111,8 +110,9 @@ impl WebhookReconcile<'_> {
             };
             match plan(&facts) {
                 WebhookCommand::Settled(id) => {
-                    let is_news = recorded.iter().any(|one| one.id == id && !one.listed);
-                    if is_news && shown.iter().any(|one| one.id == id) {
+                    let is_unconfirmed = recorded.iter().any(|one| one.id == id && !one.listed);
+                    // Once per webhook: if it is missing later, it was removed and must be created again.
+                    if is_unconfirmed && self.list(connection).await?.iter().any(|one| one.id == id) {
                         secret.confirm(&id).await?;
                     }
                     return Ok(id);
@@ -133,6 +133,10 @@ impl WebhookReconcile<'_> {
             }
         }
         Err(TokenError::Conflict.into())
+    }
+
+    async fn list(&self, connection: &LeverConnection) -> Result<Vec<Webhook>, Diagnosis> {
+        self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))
     }
 
     /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key

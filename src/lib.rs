@@ -14,21 +14,21 @@
 //!
 //! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`sync`] detects changes
 //! without a webhook and adds hints for the affected Pads. [`lever`] and [`coderpad`] are the clients of the two
-//! services, over a shared [`transport`] and independent of Kubernetes. [`k8s`] watches and writes Kubernetes objects.
+//! services, over a shared [`transport`]; they are crates of their own, without Kubernetes. [`k8s`] watches and writes Kubernetes objects.
 //! [`run`] connects all components.
 
 pub use ::api;
+pub use ::coderpad;
+pub use ::http_client as transport;
+pub use ::lever;
 pub use api::sanitize;
 pub mod cli;
-pub mod coderpad;
 pub mod controller;
 pub mod k8s;
-pub mod lever;
 mod listen;
 pub mod run;
 #[cfg(test)]
 mod snapshots;
 pub mod sync;
 pub mod telemetry;
-pub mod transport;
 pub mod webhook;

@@ -14,13 +14,11 @@
 //!
 //! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`sync`] detects changes
 //! without a webhook and adds hints for the affected Pads. [`lever`] and [`coderpad`] are the clients of the two
-//! services, over a shared [`transport`]; they are crates of their own, without Kubernetes. [`k8s`] watches and writes Kubernetes objects.
+//! services, over one [`http_client`]; these crates do not depend on Kubernetes. [`k8s`] watches and writes Kubernetes
+//! objects.
 //! [`run`] connects all components.
 
 pub use ::api;
-pub use ::coderpad;
-pub use ::http_client as transport;
-pub use ::lever;
 pub use api::sanitize;
 pub mod cli;
 pub mod controller;

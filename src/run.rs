@@ -19,12 +19,12 @@ use crate::telemetry::admin::{Admin, ReplicaReadiness};
 use crate::telemetry::health::Health;
 use crate::telemetry::inventory_metrics::InventoryMetrics;
 use crate::telemetry::process::ProcessMetrics;
-use crate::transport::{self, RateLimit, Transport, TransportSettings};
 use crate::webhook::{self, Receiver};
 use anyhow::Context as _;
 use api::FIELD_MANAGER;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
+use http_client::{self, RateLimit, Transport, TransportSettings};
 use k8s_connect::Cluster;
 use kube::Client;
 use kube::config::KubeConfigOptions;
@@ -61,7 +61,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let transport =
-        Transport::new(transport_settings(&args), transport::TransportMetrics::new(&mut registry))
+        Transport::new(transport_settings(&args), http_client::TransportMetrics::new(&mut registry))
             .context("cannot set up the HTTP client")?;
     let receiver_metrics = webhook::WebhookMetrics::new(&mut registry);
     let metrics = controller::metrics::ControllerMetrics::new(&mut registry);

@@ -128,7 +128,7 @@ fn validation_messages(schema: &serde_json::Value, found: &mut BTreeSet<String>)
 #[test]
 fn help_texts_of_the_metrics() {
     let mut registry = prometheus_client::registry::Registry::default();
-    crate::transport::TransportMetrics::new(&mut registry);
+    http_client::TransportMetrics::new(&mut registry);
     crate::webhook::WebhookMetrics::new(&mut registry);
     crate::controller::metrics::ControllerMetrics::new(&mut registry);
     let mut text = String::new();

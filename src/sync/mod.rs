@@ -31,9 +31,9 @@ use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::k8s::ObjectKey;
 use crate::telemetry::traces::span_definitions;
-use crate::transport::{self, ErrorKind, Priority};
 use api::{LeverConnection, Pad, PadConfiguration};
 use engine::hints::Hint;
+use http_client::{self, ErrorKind, Priority};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
@@ -50,7 +50,7 @@ use tracing::Instrument;
 enum SyncError {
     /// A service refused the request or did not answer.
     #[error(transparent)]
-    Service(#[from] transport::ServiceError),
+    Service(#[from] http_client::ServiceError),
     /// The API keys of the connection could not be read.
     #[error(transparent)]
     Account(#[from] ServiceClientError),

@@ -9,7 +9,7 @@
 //! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`, and `OTEL_EXPORTER_OTLP_HEADERS` for a collector that requires
 //! authentication.
 
-pub use crate::transport::TRACE_TARGET;
+pub use http_client::TRACE_TARGET;
 
 mod export;
 pub mod span_definitions;

@@ -3,8 +3,8 @@ use super::super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
 use crate::controller::coderpad_organization::Organization;
-use crate::transport::{ErrorKind, ServiceError};
 use api::SecretKeyRef;
+use http_client::{ErrorKind, ServiceError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ use anyhow::Context as _;
 use api::FIELD_MANAGER;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
-use http_client::{self, RateLimit, Transport, TransportSettings};
+use http_client::{RateLimit, Transport, TransportSettings};
 use k8s_connect::Cluster;
 use kube::Client;
 use kube::config::KubeConfigOptions;
@@ -183,7 +183,7 @@ impl Reconciler<'_> {
                 ("LeverConnections", controller::connection::run(context.clone(), stop.clone()).boxed()),
                 ("PadConfigurations", controller::configuration::run(context.clone(), stop.clone()).boxed()),
                 ("Pads", controller::pad::run(context.clone(), stop.clone()).boxed()),
-                ("sync", crate::sync::run(context, stop.clone()).boxed()),
+                ("sync", crate::controller::sync::run(context, stop.clone()).boxed()),
             ];
             for (part, task) in parts {
                 let name = format!("{part}{place}");

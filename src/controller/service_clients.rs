@@ -8,7 +8,7 @@ use crate::k8s::secrets::{SecretChange, SecretError, Secrets};
 use api::LeverConnection;
 use api::names::sha256_hex;
 use coderpad::InterviewClient;
-use http_client::{self, Priority, Service, SetupError, Transport};
+use http_client::{Priority, Service, SetupError, Transport};
 use lever::LeverClient;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};

@@ -5,7 +5,7 @@ use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
 use super::webhook::WebhookState;
-use crate::sync::requests::MissedDelivery;
+use crate::controller::sync::requests::MissedDelivery;
 use api::condition::{Conditions, Readiness, Status, find, types};
 use api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use api::reason::{ConditionReason as _, ConnectionReason as Reason};

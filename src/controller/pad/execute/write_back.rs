@@ -7,7 +7,7 @@ use crate::k8s::patch::MetadataChange;
 use api::names::{self, Claim, OnceOnlyWrite};
 use engine::event::Fact;
 use engine::state::PassError;
-use http_client::{self, ErrorKind, SendDeadline};
+use http_client::{ErrorKind, SendDeadline};
 use jiff::Timestamp;
 use tokio::time::Instant;
 

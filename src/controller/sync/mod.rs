@@ -33,7 +33,7 @@ use crate::k8s::ObjectKey;
 use crate::telemetry::traces::span_definitions;
 use api::{LeverConnection, Pad, PadConfiguration};
 use engine::hints::Hint;
-use http_client::{self, ErrorKind, Priority};
+use http_client::{ErrorKind, Priority};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;

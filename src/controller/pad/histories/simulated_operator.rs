@@ -574,8 +574,3 @@ fn set_finalizer(pad: &mut Pad, present: bool) {
         finalizers.push(names::FINALIZER.into());
     }
 }
-
-/// Returns the transition time of the condition Ready.
-pub fn ready_since(status: &PadStatus) -> Option<Timestamp> {
-    find(&status.conditions, types::READY).map(|ready| ready.last_transition_time)
-}

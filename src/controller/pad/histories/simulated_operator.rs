@@ -6,7 +6,7 @@ use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
 use crate::controller::sync::{StageScan, served_after};
-use api::condition::{find, is_true, types};
+use api::condition::{is_true, types};
 use api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
 use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
 use api::pad::{Pad, Phase, Trigger, TriggerSource};

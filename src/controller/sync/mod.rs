@@ -21,11 +21,6 @@ mod ownership_checks;
 pub mod requests;
 mod stage_scan;
 
-#[cfg(test)]
-pub(crate) use lever_lists::StageScan;
-#[cfg(test)]
-pub(crate) use stage_scan::served_after;
-
 use crate::controller::Context;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};

@@ -4,6 +4,7 @@
 use super::backoff::jittered;
 use crate::k8s::ObjectKey;
 use api::LeverConnection;
+use engine::backoff::exponential;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -86,8 +87,7 @@ fn with_jitter(interval: Duration, seed: impl Hash) -> Duration {
 /// Returns the delay after a number of consecutive failures. It grows exponentially up to the interval, if set. A
 /// longer delay that the service requested takes precedence.
 pub fn after_failures(failures: u32, interval: Option<Duration>, asked_for: Option<Duration>) -> Duration {
-    let pause =
-        RETRY_DELAY_INITIAL.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_DELAY_MAX);
+    let pause = exponential(RETRY_DELAY_INITIAL, RETRY_DELAY_MAX, failures);
     let pause = interval.map_or(pause, |interval| pause.min(interval));
     pause.max(asked_for.unwrap_or_default().min(REQUEUE_RETRY_AFTER_MAX))
 }

@@ -20,6 +20,7 @@
 
 pub use ::api;
 pub use api::sanitize;
+pub mod admin;
 pub mod cli;
 pub mod controller;
 pub mod k8s;

@@ -3,6 +3,7 @@
 //! Every replica watches and answers webhooks. The lease holder also reconciles; losing the Lease ends the process
 //! immediately. On SIGTERM, the process stops accepting work, completes requests in flight, and releases the Lease.
 
+use crate::admin::{Admin, ReplicaReadiness};
 use crate::cli::RunArgs;
 use crate::controller::configuration::duplicate_rules::Duplicates;
 use crate::controller::fair_share::FairShare;
@@ -11,13 +12,12 @@ use crate::controller::quotas::Quotas;
 use crate::controller::service_clients::ServiceClientCache;
 use crate::controller::{self, Context, Settings};
 use crate::k8s::api_server_probe::{ApiServerProbe, ProbeClients};
+use crate::k8s::inventory_metrics::InventoryMetrics;
 use crate::k8s::leader_election::Leadership;
 use crate::k8s::secrets::Secrets;
 use crate::k8s::{Caches, WatchScope};
 use crate::listen::listen;
-use crate::telemetry::admin::{Admin, ReplicaReadiness};
 use crate::telemetry::health::Health;
-use crate::telemetry::inventory_metrics::InventoryMetrics;
 use crate::telemetry::process::ProcessMetrics;
 use crate::webhook::{self, Receiver};
 use anyhow::Context as _;

@@ -3,7 +3,6 @@
 
 use super::backoff::jittered;
 use crate::k8s::ObjectKey;
-use api::LeverConnection;
 use engine::backoff::exponential;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -30,11 +29,6 @@ pub fn now() -> Timestamp {
 pub fn now_ms() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
-}
-
-/// Returns the polling interval of a connection. None: only on request.
-pub fn interval(connection: &LeverConnection) -> Option<Duration> {
-    Some(Duration::from(connection.spec.sync.interval)).filter(|interval| !interval.is_zero())
 }
 
 /// Result of the last poll of an object, and the schedule of the next one.

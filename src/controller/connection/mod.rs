@@ -174,7 +174,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
             {
                 connection = Arc::new(written);
             }
-            let (began, interval) = (Instant::now(), schedule::interval(&connection));
+            let (began, interval) = (Instant::now(), connection.polling_interval());
             self.schedules.with(&*seen, |schedule| schedule.begin(began));
             let key = account.interview.account_id();
             let look = self.context.pad_budget.quotas().begin_probe(key);
@@ -250,7 +250,7 @@ impl ConnectionController {
             let note = webhook::deletion_blocked(&namespace, &name, diagnosis);
             self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason.as_str(), &note).await;
         }
-        let interval = schedule::interval(&connection);
+        let interval = connection.polling_interval();
         let pause = schedule::after_failures(webhook.failures, interval, diagnosis.retry_after);
         Ok(diagnosis.is_transient().then_some(pause))
     }

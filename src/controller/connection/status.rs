@@ -85,7 +85,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         last_handled_reconcile_at: handled
             .map(ToOwned::to_owned)
             .or_else(|| before.last_handled_reconcile_at.clone()),
-        webhook_url: has_webhook(connection).then(|| webhook_url(public_url, connection)),
+        webhook_url: connection.has_webhook().then(|| webhook_url(public_url, connection)),
         installation: connection
             .installation_id()
             .map(ToOwned::to_owned)
@@ -113,11 +113,6 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
     after.conditions = conditions.finish();
 
     after
-}
-
-/// Reports whether somebody registers a webhook for the connection (contract C7a).
-pub fn has_webhook(connection: &LeverConnection) -> bool {
-    connection.spec.webhook.mode != WebhookMode::None
 }
 
 /// Returns the webhook URL for Lever; only the path if --public-url is not set.
@@ -434,7 +429,7 @@ fn webhook(
     managed: &WebhookState,
     missed: Option<&MissedDelivery>,
 ) {
-    if !has_webhook(connection) {
+    if !connection.has_webhook() {
         return;
     }
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;

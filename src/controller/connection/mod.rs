@@ -287,8 +287,8 @@ impl ConnectionController {
             let before = connection.conditions();
             let news = [
                 warning_events::newly_stalled(before, &after.conditions),
-                status::quota_ran_low(before, &after.conditions),
-                installation_id::became_shared(before, &after.conditions),
+                warning_events::quota_ran_low(before, &after.conditions),
+                warning_events::became_shared(before, &after.conditions),
             ];
             for (reason, note) in news.into_iter().flatten() {
                 self.context.publish_warning(&connection.object_ref(&()), &reason, &note).await;

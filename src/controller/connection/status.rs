@@ -551,17 +551,6 @@ fn quota(
     };
 }
 
-/// Returns the reason and note of the warning Event for a quota that has become low since the last status. The warning
-/// repeats only after the quota was above the threshold again.
-pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
-    let low = |conditions| {
-        find(conditions, types::QUOTA_AVAILABLE)
-            .filter(|quota| quota.reason == Reason::QuotaLow || quota.reason == Reason::QuotaExceeded)
-    };
-    let Condition { reason, message, .. } = low(after).filter(|_| low(before).is_none())?;
-    Some((reason.clone(), message.clone()))
-}
-
 #[cfg(test)]
 mod messages;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use api::served_stage_entries::{self, Fingerprint};
 use engine::command::Command;
 use engine::event::{Event, Fact, StoredVersion};
 use engine::hints::Hint;
+use engine::pad_changes;
 use engine::question::question_problem;
 use engine::state::{CandidateLookup, NoteLookup, PadState, PassError, StoredPad};
 use jiff::Timestamp;
@@ -162,8 +163,7 @@ impl PadReconcile<'_> {
                 Ok(Fact::Done)
             }
             Command::SetFinalizer(present) => {
-                let change = MetadataChange::default().finalizer(names::FINALIZER, *present);
-                self.write(change).await.map_err(cluster)?;
+                self.write(pad_changes::set_finalizer(*present)).await.map_err(cluster)?;
                 Ok(Fact::Done)
             }
         }

@@ -6,9 +6,9 @@
 //! starts at the end of an own request. For a request of another process, whose clock cannot be trusted, it starts when
 //! its mark is first seen by this process (contract X5b). If this state is lost, the wait only starts again.
 
-use crate::coderpad::PadRecord;
 use crate::transport::REQUEST_TIMEOUT;
 use api::names::OnceOnlyWrite;
+use engine::in_flight::InFlightState;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -47,22 +47,6 @@ impl RequestState {
         let now = Instant::now();
         RequestState::CompletesBy { time: now + time, searches: SearchBackoff { made: 0, next: now } }
     }
-}
-
-/// State of one request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum InFlightState {
-    /// It may still take effect, or its effect may not be visible yet.
-    InFlight {
-        /// Longest remaining time.
-        rest: Duration,
-        /// Delay before the next search for its effect; zero: now.
-        search_in: Duration,
-    },
-    /// It has ended; a search for its effect is conclusive.
-    Completed,
-    /// It certainly took no effect.
-    NotSent,
 }
 
 impl InFlight {
@@ -131,16 +115,6 @@ pub fn max_flight_time(effect: OnceOnlyWrite) -> Duration {
         OnceOnlyWrite::Link => REQUEST_TIMEOUT,
         OnceOnlyWrite::Note => REQUEST_TIMEOUT + NOTE_VISIBILITY_DELAY,
     }
-}
-
-/// Returns the common result of two scans of CoderPad's newest pads; `None` if they do not agree.
-pub fn merge_scans(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Option<Vec<PadRecord>> {
-    for walk in [&mut first, &mut second] {
-        walk.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        walk.dedup_by(|a, b| a.id == b.id);
-    }
-    let ids = |walk: &[PadRecord]| walk.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
-    (ids(&first) == ids(&second)).then_some(second)
 }
 
 #[cfg(test)]

@@ -274,8 +274,8 @@ async fn reconcile(
             context.metrics.observe_link(moved_at);
         }
     }
-    if let (Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written), Some((_, mark))) =
-        (&outcome, claimed)
+    if let Some((_, mark)) = claimed
+        && outcome.stores_write()
     {
         context.in_flight.forget(&mark);
     }

@@ -2,7 +2,7 @@
 //! limits. [`engine::observe`] builds the state from them.
 
 use super::candidate_loader::Ticket;
-use super::in_flight::{InFlightState, max_flight_time};
+use super::in_flight::max_flight_time;
 use crate::controller::Context;
 use crate::controller::pad_budget::RecordedCreation;
 use crate::k8s::pad_index::IndexKey;
@@ -11,6 +11,7 @@ use api::pad::Pad;
 use api::pad_builder::is_of;
 use api::reason::Reason;
 use engine::hints::PendingHints;
+use engine::in_flight;
 use engine::observe::{
     FormerConnection, RelatedObjects, connection_name, observe, waits_for, waits_for_room,
 };
@@ -84,25 +85,15 @@ pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
     state
 }
 
-/// Returns the [`CreateOutcome`] of the Pad's open attempt: the attempt is recorded on the Pad, but its outcome is not.
-/// Without an open attempt, the outcome is [`CreateOutcome::NotSent`].
+/// Returns the outcome of the Pad's open attempt.
 pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
-    let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
-    match context.in_flight.state_of(&attempt.to_string(), lands) {
-        InFlightState::InFlight { rest, search_in } => CreateOutcome::InFlight { rest, search_in },
-        InFlightState::Completed => CreateOutcome::Completed,
-        InFlightState::NotSent => CreateOutcome::NotSent,
-    }
+    in_flight::create_outcome(pad, |mark| context.in_flight.state_of(mark, lands))
 }
 
 /// Returns the state of the write to Lever whose outcome is not stored.
 pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
-    let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
-    match context.in_flight.state_of(&mark, max_flight_time(effect)) {
-        InFlightState::InFlight { rest, .. } => WriteClaim::InFlight { rest },
-        InFlightState::Completed | InFlightState::NotSent => WriteClaim::Unclaimed,
-    }
+    in_flight::write_claim(pad, |mark, effect| context.in_flight.state_of(mark, max_flight_time(effect)))
 }
 
 /// Returns the candidate's other Pads of the same configuration.

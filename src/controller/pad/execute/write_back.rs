@@ -3,11 +3,11 @@
 
 use super::{PadReconcile, cluster};
 use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
-use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
 use crate::transport::{self, ErrorKind, SendDeadline};
-use api::names::{self, Claim, OnceOnlyWrite};
+use api::names::{Claim, OnceOnlyWrite};
 use engine::event::Fact;
+use engine::pad_changes;
 use engine::state::{NoteLookup, PassError};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -23,11 +23,7 @@ impl PadReconcile<'_> {
     pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<Fact, PassError> {
         let departure = self.acquire_send_deadline().await?;
         let claim = Claim::new(effect, Timestamp::now());
-        let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
-        if effect == OnceOnlyWrite::Link {
-            change = change.finalizer(names::FINALIZER, true);
-        }
-        self.write(change).await.map_err(cluster)?;
+        self.write(pad_changes::claim(&claim)).await.map_err(cluster)?;
         self.context.in_flight.mark_not_sent(&claim.to_string());
         self.departure = Some(departure);
         Ok(Fact::Done)

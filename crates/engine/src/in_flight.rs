@@ -1,4 +1,4 @@
-//! What a request that may be in flight means for a Pad, and what a search for its pad proves. Pure: the process keeps
+//! The meaning of a request that may be in flight, and of a search for its pad. Pure: the process keeps
 //! the requests and their deadlines.
 
 use crate::event::Fact;

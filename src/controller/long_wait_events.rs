@@ -4,7 +4,6 @@
 //! has no effect. API servers delete Events (after an hour by default). Longer waits therefore get no Event: an earlier
 //! process has written it.
 
-use crate::k8s::ObjectKey;
 use crate::k8s::patch::is_status;
 use crate::k8s::with_timeout;
 use api::FIELD_MANAGER;
@@ -15,8 +14,6 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use parking_lot::Mutex;
-use std::collections::HashMap;
 
 /// Age of a wait after which its Event may have been deleted: the 10 minutes until it is written plus the maximum time
 /// between two passes, and less than the hour for which API servers keep Events.
@@ -24,24 +21,9 @@ const EVENT_MAX_WAIT_AGE: SignedDuration = SignedDuration::from_mins(65);
 /// Maximum length of the Pad's name in the name of an Event.
 const EVENT_NAME_PART_MAX_CHARS: usize = 200;
 
-/// Reported waits; one for each Pad.
-#[derive(Debug, Default)]
-pub struct LongWaitEvents {
-    waits: Mutex<HashMap<ObjectKey, (String, Timestamp)>>,
-}
-
-impl LongWaitEvents {
-    /// Reports whether an Event is due for the wait of a Pad, and records it as written.
-    pub fn is_due(&self, namespace: &str, name: &str, uid: &str, since: Timestamp, now: Timestamp) -> bool {
-        let wait = (uid.to_owned(), since);
-        let before = self.waits.lock().insert(ObjectKey::new(namespace, name), wait.clone());
-        before != Some(wait) && now.duration_since(since) < EVENT_MAX_WAIT_AGE
-    }
-
-    /// Drops the state of a Pad that was deleted or is no longer pending.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.waits.lock().remove(&ObjectKey::new(namespace, name));
-    }
+/// Reports whether the wait is young enough for an Event.
+pub fn is_due(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since) < EVENT_MAX_WAIT_AGE
 }
 
 /// Writes the Event of a wait, unless it exists. An error is only logged, because the conditions contain the same
@@ -88,21 +70,11 @@ mod tests {
         Timestamp::from_second(60 * minutes).unwrap()
     }
 
-    #[test]
-    fn each_wait_is_due_once_and_is_dropped_when_it_ends() {
-        let warned = LongWaitEvents::default();
-        assert!(warned.is_due("hiring", "a", "u-1", minute(0), minute(10)));
-        assert!(!warned.is_due("hiring", "a", "u-1", minute(0), minute(15)));
-        assert!(warned.is_due("hiring", "a", "u-1", minute(30), minute(40)), "another wait");
-        assert!(warned.is_due("hiring", "a", "u-2", minute(30), minute(40)), "another Pad of this name");
-        warned.forget("hiring", "a");
-        assert!(warned.waits.lock().is_empty());
-    }
-
-    /// After a restart, the state is empty and the wait is older than any Event.
+    /// After a restart nothing is remembered, and the wait is older than any Event.
     #[test]
     fn a_wait_of_days_is_not_reported_again_by_another_process() {
-        assert!(!LongWaitEvents::default().is_due("hiring", "a", "u-1", minute(0), minute(3 * 24 * 60)));
+        assert!(is_due(minute(0), minute(10)) && is_due(minute(0), minute(15)));
+        assert!(!is_due(minute(0), minute(3 * 24 * 60)));
     }
 
     #[test]

@@ -15,25 +15,22 @@ pub mod quotas;
 pub mod runtime;
 pub mod schedule;
 pub mod service_clients;
+pub mod work_queue;
 
 use crate::k8s::ObjectKey;
-use crate::k8s::{WatchScope, secrets::Secrets, with_timeout};
+use crate::k8s::{Cache, WatchScope, secrets::Secrets, with_timeout};
 use crate::sync::requests::SyncQueue;
-use crate::telemetry::health::Health;
 use api::LeverConnection;
-use backoff::Backoff;
+use configuration::duplicate_rules::Duplicates;
 use engine::warning_events;
 use fair_share::FairShare;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
-use long_wait_events::LongWaitEvents;
 use pad::candidate_loader::CandidateLoader;
-use pad::hints::Hints;
-use pad::in_flight::InFlight;
-use pad::stale_lever_reads::StaleReads;
-use pad::write_tracker::WriteTracker;
+use pad::memory::PadMemory;
 use pad_budget::PadBudget;
+use runtime::{Controller, Reconcile, Reconciled};
 use service_clients::ServiceClientCache;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,36 +59,22 @@ pub struct Context {
     pub secrets: Secrets,
     /// Service clients of the connections.
     pub service_clients: Arc<ServiceClientCache>,
+    /// Rules of several connections for the same candidates.
+    pub duplicates: Arc<Duplicates>,
     /// Settings from the flags.
     pub settings: Arc<Settings>,
     /// Metrics of the leader.
     pub metrics: metrics::ControllerMetrics,
-    /// Liveness reporting.
-    pub health: Health,
     /// Recorder of Events.
     pub recorder: Recorder,
     /// Remaining pads by the quota of the plan and by the hourly limit.
     pub pad_budget: PadBudget,
-    /// Backoff of failing Pads.
-    pub pad_backoff: Backoff,
-    /// Backoff of adding and removing the failure tag.
-    pub failure_tag_backoff: Backoff,
-    /// Backoff of rejected tags of open pads.
-    pub tag_backoff: Backoff,
-    /// Attempts to create a pad whose outcome is not stored yet.
-    pub in_flight: InFlight,
-    /// Last written versions of Pads.
-    pub write_tracker: WriteTracker,
-    /// Responses of Lever that were older than a webhook.
-    pub stale_reads: StaleReads,
-    /// Refresh requests of sync for Pads.
-    pub hints: Hints,
+    /// Memory about each Pad.
+    pub memory: PadMemory,
     /// Batched candidate reads.
     pub candidate_loader: CandidateLoader,
     /// Requests to sync and their completion.
     pub syncs: SyncQueue,
-    /// Waits for which an Event was written.
-    pub long_wait_events: LongWaitEvents,
     /// Scheduler of Pad reconciles across all namespaces.
     pub fair_share: FairShare,
     /// Channel of connections (namespace, name) to probe immediately.
@@ -121,6 +104,15 @@ impl Context {
             Some(key) => connections.get(&key.namespace, &key.name).into_iter().collect(),
             None => connections.store().state(),
         }
+    }
+
+    /// Creates the controller of one kind of this context.
+    fn controller<K, R>(&self, objects: &Cache<K>, reconciler: Arc<R>) -> Controller<K, R>
+    where
+        K: Reconciled,
+        R: Reconcile<K>,
+    {
+        Controller::new(objects, reconciler, self.metrics.clone())
     }
 
     /// Requests a probe of a connection, because a service rejected a call for one of its Pads.

@@ -2,6 +2,7 @@
 //! (contract I5). Sync adds hints for these Pads; each reads the linked pads itself.
 
 use super::SyncContext;
+use crate::k8s::ObjectKey;
 use crate::lever::Opportunity;
 use api::Pad;
 use api::names::PAD_ID;
@@ -36,8 +37,10 @@ pub fn request_ownership_checks(
         let of_candidate = pads.get(candidate.as_str())?;
         let open = of_candidate.iter().find(|pad| is_open(pad))?;
         let others: Vec<&String> = ids.iter().filter(|id| !own.contains(id)).collect();
-        let strangers = &session.context.hints.foreign_links;
-        (!strangers.are_known(&session.namespace, &open.name_any(), &others)).then_some(open)
+        let memory = &session.context.memory;
+        let are_known =
+            memory.read(&ObjectKey::from_object(open.as_ref()), |entry| entry.knows_links(&others));
+        (!are_known).then_some(open)
     });
     for pad in concerned.take(MAX_HINTS_PER_SCAN) {
         session.add_hint(pad, Hint::OtherInstallations);

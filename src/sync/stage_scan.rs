@@ -5,6 +5,7 @@ use super::ownership_checks;
 use super::requests::{MissedDelivery, SyncRequest};
 use super::{SyncContext, SyncError, before};
 use crate::controller::schedule;
+use crate::k8s::ObjectKey;
 use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
 use api::configuration::OnArchive;
 use api::pad::{Phase, Trigger, TriggerSource};
@@ -216,10 +217,10 @@ async fn apply_to_candidates(
             BackfillAction::Make { n, existing } => to_make.push((row, n, existing)),
             BackfillAction::Skip(name) => {
                 annotate_existing(session, known, &name, rule.since).await?;
-                session.context.hints.request(&session.namespace, &name, Hint::Judge);
+                session.context.memory.request(&ObjectKey::new(&session.namespace, &name), Hint::Judge);
             }
             BackfillAction::Judge(name) => {
-                session.context.hints.request(&session.namespace, &name, Hint::Judge)
+                session.context.memory.request(&ObjectKey::new(&session.namespace, &name), Hint::Judge)
             }
         }
         if missed_delivery(rule, row, known, now) {
@@ -260,7 +261,7 @@ async fn annotate_existing(
     let change = MetadataChange::default().annotate(names::EXISTING_SINCE, since.to_string());
     for pad in pads.iter().filter(|pad| pad.name_any() == name) {
         let marked = write_metadata(&session.context.client, pad.as_ref(), &change).await;
-        session.context.write_tracker.record(&marked.map_err(|_| SyncError::Changed)?);
+        session.context.memory.record_written(&marked.map_err(|_| SyncError::Changed)?);
     }
     Ok(())
 }

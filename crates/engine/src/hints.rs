@@ -19,18 +19,35 @@ pub enum Hint {
     Expired,
 }
 
-/// Snapshot of the pending hints of one Pad.
+/// The pending hints of one Pad, each with the unique number of its last request.
 #[derive(Clone, Debug, Default)]
-pub struct PendingHints(pub HashMap<Hint, u64>);
+pub struct PendingHints(HashMap<Hint, u64>);
 
 impl PendingHints {
-    /// Creates a snapshot of these hints.
+    /// Creates the state with these hints.
     pub fn from_hints(all: impl IntoIterator<Item = Hint>) -> Self {
-        Self(all.into_iter().map(|what| (what, 1)).collect())
+        Self(all.into_iter().map(|hint| (hint, 1)).collect())
+    }
+
+    /// Adds a hint. `number` is unique among requests.
+    pub fn add(&mut self, hint: Hint, number: u64) {
+        self.0.insert(hint, number);
+    }
+
+    /// Removes a hint, unless it was added again since the snapshot.
+    pub fn complete(&mut self, hint: Hint, snapshot: &Self) {
+        if self.0.get(&hint) == snapshot.0.get(&hint) {
+            self.0.remove(&hint);
+        }
     }
 
     /// Reports whether this hint is pending.
-    pub fn has(&self, what: Hint) -> bool {
-        self.0.contains_key(&what)
+    pub fn has(&self, hint: Hint) -> bool {
+        self.0.contains_key(&hint)
+    }
+
+    /// Reports whether no hint is pending.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -9,7 +9,6 @@
 use crate::transport::REQUEST_TIMEOUT;
 use api::names::OnceOnlyWrite;
 use engine::in_flight::InFlightState;
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,10 +22,10 @@ const SEARCH_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Minimum delay before a search for a note, after the request to add it has ended (contract X9).
 const NOTE_VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
-/// The known requests, by their unique marks.
+/// The known requests of one Pad, by their unique marks.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    seen: Mutex<HashMap<String, RequestState>>,
+    seen: HashMap<String, RequestState>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,10 +51,9 @@ impl RequestState {
 impl InFlight {
     /// Returns the state of a request. An unknown mark is from another process, or from before a restart, and may have
     /// just been stored: such a request may be in flight for `SEND_DEADLINE + lands`.
-    pub fn state_of(&self, mark: &str, lands: Duration) -> InFlightState {
-        let mut all = self.seen.lock();
+    pub fn state_of(&mut self, mark: &str, lands: Duration) -> InFlightState {
         let first_seen = || RequestState::completes_in(SEND_DEADLINE + lands);
-        match all.entry(mark.to_owned()).or_insert_with(first_seen) {
+        match self.seen.entry(mark.to_owned()).or_insert_with(first_seen) {
             RequestState::NotSent => InFlightState::NotSent,
             RequestState::CompletesBy { time, searches } => {
                 let now = Instant::now();
@@ -72,8 +70,8 @@ impl InFlight {
 
     /// Records a search that did not find the effect of a request in flight. Returns the growing delay before the next
     /// search (contract X5a).
-    pub fn next_search_delay(&self, mark: &str) -> Duration {
-        match self.seen.lock().get_mut(mark) {
+    pub fn next_search_delay(&mut self, mark: &str) -> Duration {
+        match self.seen.get_mut(mark) {
             Some(RequestState::CompletesBy { searches, .. }) => {
                 let delay = SEARCH_DELAY_MIN.saturating_mul(1 << searches.made.min(5)).min(SEARCH_DELAY_MAX);
                 searches.made += 1;
@@ -85,18 +83,23 @@ impl InFlight {
     }
 
     /// Records the end of an own request with unknown outcome. Its effect may stay invisible for `shows`.
-    pub fn mark_ended(&self, mark: &str, shows: Duration) {
-        self.seen.lock().insert(mark.to_owned(), RequestState::completes_in(shows));
+    pub fn mark_ended(&mut self, mark: &str, shows: Duration) {
+        self.seen.insert(mark.to_owned(), RequestState::completes_in(shows));
     }
 
     /// Records that an own request was refused or never sent.
-    pub fn mark_not_sent(&self, mark: &str) {
-        self.seen.lock().insert(mark.to_owned(), RequestState::NotSent);
+    pub fn mark_not_sent(&mut self, mark: &str) {
+        self.seen.insert(mark.to_owned(), RequestState::NotSent);
     }
 
     /// Removes a request whose outcome is stored.
-    pub fn forget(&self, mark: &str) {
-        self.seen.lock().remove(mark);
+    pub fn forget(&mut self, mark: &str) {
+        self.seen.remove(mark);
+    }
+
+    /// Reports whether no request is known.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
     }
 }
 
@@ -133,7 +136,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wait_for_a_foreign_request_starts_when_its_mark_is_first_seen() {
-        let flights = InFlight::default();
+        let mut flights = InFlight::default();
         assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(SEND_DEADLINE + MAX_FLIGHT_TIME));
         tokio::time::advance(Duration::from_secs(100)).await;
         assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(Duration::from_secs(30)));
@@ -144,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wait_for_an_own_request_starts_at_its_end() {
-        let flights = InFlight::default();
+        let mut flights = InFlight::default();
         flights.mark_ended("one", LIST_LAG);
         assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(LIST_LAG));
         flights.mark_not_sent("two");
@@ -155,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pad_is_searched_for_immediately_and_then_with_growing_delays() {
-        let flights = InFlight::default();
+        let mut flights = InFlight::default();
         let search_in = |look| match look {
             InFlightState::InFlight { search_in, .. } => search_in.as_secs(),
             other => panic!("{other:?}"),

@@ -196,10 +196,18 @@ impl Scenario {
         let p = at.0;
         let answer = match &pass.state.value().decision.command {
             Command::Done { .. } => {
+                if pass.state.outcome.is_none()
+                    && let Some(concluded) = pass::concluded((pass.state, pass.object.pad))
+                {
+                    pass.state = concluded;
+                    if !matches!(concluded.decision.command, Command::Done { .. }) {
+                        return (variant == Variant::Normal).then_some(Some(pass));
+                    }
+                }
                 self.end(state, at, &pass, variant)?;
                 return Some(None);
             }
-            Command::ReadOpportunity => {
+            Command::ReadOpportunity | Command::ReadOpportunityAgain => {
                 let mut candidate = state.candidate.clone();
                 if variant == Variant::Stale {
                     let own = pass.state.pad().pad_id.as_deref().map(objects::pad_number)?;
@@ -207,9 +215,12 @@ impl Scenario {
                 }
                 Answer::Candidate(candidate)
             }
-            Command::ReadPad(id) => Answer::Pad(state.read(objects::pad_number(id))),
-            Command::ReadLinkedPads(ids) => {
-                Answer::LinkedPads(ids.iter().filter_map(|id| state.read(objects::pad_number(id))).collect())
+            Command::ReadPad(id) | Command::ReadPadAgain(id) => {
+                Answer::Pad(state.read(objects::pad_number(id)))
+            }
+            Command::ReadLinkedPads(ids) | Command::ReadLinkedPadsAgain(ids) => {
+                let numbers = ids.iter().map(|id| objects::pad_number(id));
+                Answer::LinkedPads(numbers.map(|id| (id, state.read(id))).collect())
             }
             Command::Create { .. } => match state.limit {
                 Limit::NoQuota => Answer::NoQuota,
@@ -271,10 +282,7 @@ impl Scenario {
                 pass.send_within = (answer == Answer::Done).then_some(SEND_DEADLINE_TICKS);
                 answer
             }
-            Command::ReadNotes { .. } => {
-                let id = pass.state.pad().pad_id.as_deref().map(objects::pad_number);
-                Answer::Note { is_written: id.is_some_and(|id| state.candidate.notes.contains(&id)) }
-            }
+            Command::ReadNotes { .. } => Answer::Notes(state.candidate.notes.clone()),
             Command::AddLink(_) | Command::AddNote(_) if pass.send_within.take().is_none() => {
                 Answer::Error(ErrorAnswer::LeverNotSent)
             }
@@ -326,6 +334,9 @@ impl Scenario {
             | Command::CheckQuestion { .. }
             | Command::ReadKindAgain(_)
             | Command::StoreRefusal { .. }
+            | Command::ReadAnyOpportunity
+            | Command::ReadOtherOpportunity(_)
+            | Command::DeleteObject
             | Command::EndPad(_)) => panic!("nothing in the model leads to this: {command:?}"),
         };
         pass.state = pass.state.apply(pass.stored.take(), answer);
@@ -616,7 +627,7 @@ impl Scenario {
         } else if effect == OnceOnlyWrite::Link {
             Answer::LeverWrite(state.candidate.clone())
         } else {
-            Answer::Note { is_written: true }
+            Answer::NoteAdded
         };
         pass.state = match pass.state.effect() {
             Some(_) => pass.state.apply(pass.stored.take(), answer),

@@ -11,7 +11,8 @@ use super::objects::{
 use super::world::{Candidate, CoderPad, Limit, Mutant, Observed, ObservedPad};
 use api::Pad;
 use api::configuration::DeletionPolicy;
-use api::names::{Claim, CreateIntent, OnceOnlyWrite};
+use api::names::{Claim, CreateIntent, OnceOnlyWrite, Reference};
+use api::pad::PadStatus;
 use engine::command::{Command, Outcome};
 use engine::decide::{Decision, decide};
 use engine::event::{Event, Fact, StoredVersion};
@@ -21,13 +22,15 @@ use engine::observe::{RelatedObjects, observe};
 use engine::pad_changes;
 use engine::patch::{FailedWrite, MetadataChange, difference, fields_unchanged_since};
 use engine::rolling_limit::LimitExceeded;
+use engine::search::{is_searched, needs_second_scan, search_result};
 use engine::state::{
-    CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, PadState, PassError, StoredPad, WriteClaim,
+    CandidateLookup, ConnectionState, CreateOutcome, PadHealth, PadState, PassError, StoredPad, WriteClaim,
 };
 use engine::status::status;
 use kube::ResourceExt;
 use serde_json::Value;
-use services::coderpad::CREATE_PAD;
+use services::coderpad::{CREATE_PAD, PadRecord};
+use services::lever::{LeverNote, Notes};
 use services::{ErrorKind, Service, ServiceError};
 use std::fmt;
 use std::sync::Arc;
@@ -36,18 +39,21 @@ use std::time::Duration;
 /// The observed state of a pass, and its next command.
 pub struct PassState {
     pub state: PadState,
+    /// Outcome of the Pad's own rules, as soon as they are done. The rules of `tags.failed` follow.
+    pub outcome: Option<Outcome>,
     pub decision: Decision,
 }
 
 static STATES: Table<PassState> = Table::new();
 
 impl PassState {
-    fn intern(mut state: PadState) -> Interned<Self> {
+    fn intern(mut state: PadState, outcome: Option<Outcome>) -> Interned<Self> {
         // No rule reads the outcome of an attempt whose pad is stored.
         if state.pad.pad_id.is_some() {
             state.create_outcome = CreateOutcome::NotSent;
         }
-        STATES.intern(&format!("{state:?}"), || Self { decision: decide(&state), state })
+        let text = format!("{state:?} {outcome:?}");
+        STATES.intern(&text, || Self { decision: decide(&state), outcome, state })
     }
 }
 
@@ -119,7 +125,7 @@ pub fn begin(key: Begin) -> Interned<PassState> {
             HintKey::OtherInstallations => Hint::OtherInstallations,
         });
         let others: Vec<Arc<Pad>> = key.other.iter().map(|other| Arc::new(other.pad.clone())).collect();
-        let mut state = observe(&key.pad.pad.pad, &around, &others, &PendingHints::from_hints(hints));
+        let mut state = observe(&key.pad.pad.pad, &around, &others, &PendingHints::from_hints(hints), now());
         let version = stored_version(&key.pad);
         (state.create_outcome, state.write_claim) = (version.create_outcome, version.write_claim);
         if let (Limit::HourFull, ConnectionState::Ready { hour_full, .. }) =
@@ -130,7 +136,7 @@ pub fn begin(key: Begin) -> Interned<PassState> {
         if key.mutant == Some(Mutant::ReferenceFromUid) {
             state.pad.namespace = key.pad.pad.pad.uid().unwrap();
         }
-        PassState::intern(state)
+        PassState::intern(state, None)
     })
 }
 
@@ -160,7 +166,8 @@ pub enum Answer {
     Done,
     Candidate(Candidate),
     Pad(Option<CoderPad>),
-    LinkedPads(Vec<CoderPad>),
+    /// The pads behind links, by their numbers.
+    LinkedPads(Vec<(u8, Option<CoderPad>)>),
     NoQuota,
     HourFull,
     Created(CoderPad),
@@ -174,9 +181,9 @@ pub enum Answer {
     /// The ID was stored before, and the state of the link's write.
     PadStoredBefore(Observed),
     LeverWrite(Candidate),
-    Note {
-        is_written: bool,
-    },
+    /// The notes of the candidate, by the numbers of their pads.
+    Notes(Vec<u8>),
+    NoteAdded,
     NoEvents,
     Error(ErrorAnswer),
 }
@@ -221,15 +228,19 @@ impl Answer {
         let records = |pads: &[CoderPad]| pads.iter().map(record).collect::<Vec<_>>();
         Ok(match self {
             Answer::Done => Fact::Done,
-            Answer::Candidate(candidate) => Fact::Candidate {
-                lookup: CandidateLookup::Read(Box::new(opportunity(candidate))),
-                shared: false,
-            },
-            Answer::Pad(pad) => Fact::Pad(pad.as_ref().map(record)),
-            Answer::LinkedPads(pads) => Fact::LinkedPads(records(pads)),
+            Answer::Candidate(candidate) => {
+                Fact::Candidate { answer: Ok(Box::new(opportunity(candidate))), shared: false }
+            }
+            Answer::Pad(pad) => Fact::Pad(record_or_missing(pad.as_ref()).map(Box::new)),
+            Answer::LinkedPads(pads) => {
+                let answer = |(id, pad): &(u8, Option<CoderPad>)| {
+                    (super::objects::pad_id(*id), record_or_missing(pad.as_ref()))
+                };
+                Fact::LinkedPads(pads.iter().map(answer).collect())
+            }
             Answer::NoQuota => Fact::NoQuota,
             Answer::HourFull => Fact::HourFull(limit_exceeded()),
-            Answer::Created(pad) => Fact::Created { record: record(pad), sent_at: now() },
+            Answer::Created(pad) => Fact::Created { record: Box::new(record(pad)), sent_at: now() },
             Answer::Refused => {
                 let error = ServiceError::new(
                     ErrorKind::Throttled,
@@ -243,10 +254,10 @@ impl Answer {
             Answer::Listed(pads) => {
                 let Command::Search { reference } = command else { panic!("no search: {command:?}") };
                 let mut found = records(pads);
-                found.retain(|record| in_flight::is_searched(state, reference, record));
+                found.retain(|record| is_searched(record, reference, &state.ownership.installation));
                 let outcome = &state.create_outcome;
-                let second = in_flight::needs_second_scan(outcome).then(|| found.clone());
-                return in_flight::search_result(outcome, found, second, || Duration::from_secs(1));
+                let second = needs_second_scan(outcome).then(|| found.clone());
+                return search_result(outcome, found, second, || Duration::from_secs(1));
             }
             Answer::PadStored { claims_link } => pad_changes::pad_stored(*claims_link),
             Answer::PadStoredBefore(Observed::InFlight) => {
@@ -254,14 +265,39 @@ impl Answer {
             }
             Answer::PadStoredBefore(_) => Fact::PadStored { write_claim: WriteClaim::Unclaimed },
             Answer::LeverWrite(candidate) => {
-                Fact::LeverWrite { answer: Ok(Box::new(opportunity(candidate))), confirmed: None }
+                Fact::LeverWrite { answer: Ok(Box::new(opportunity(candidate))) }
             }
-            Answer::Note { is_written: true } => Fact::Note(NoteLookup::Written("note-1".into())),
-            Answer::Note { is_written: false } => Fact::Note(NoteLookup::Absent),
+            Answer::Notes(pads) => {
+                let Command::ReadNotes { reference } = command else { panic!("no notes: {command:?}") };
+                Fact::Notes(notes(pads, reference, state))
+            }
+            Answer::NoteAdded => Fact::NoteAdded(NOTE.into()),
             Answer::NoEvents => Fact::Events(Vec::new()),
             Answer::Error(error) => return Err(error.error()),
         })
     }
+}
+
+/// ID of every note.
+const NOTE: &str = "note-1";
+
+/// Returns the pad as CoderPad returns it, or a 404.
+fn record_or_missing(pad: Option<&CoderPad>) -> Result<PadRecord, ServiceError> {
+    pad.map(record).ok_or_else(|| {
+        ServiceError::new(ErrorKind::NotFound, Service::Interview, "GET /pads/:id", Some(404), "details")
+    })
+}
+
+/// Returns the candidate's notes. Only the note of the pass's own pad has the reference.
+fn notes(pads: &[u8], reference: &Reference, state: &PadState) -> Notes {
+    let is_own = |id: &u8| state.pad.pad_id.as_deref() == Some(&super::objects::pad_id(*id));
+    let own = LeverNote {
+        id: NOTE.into(),
+        values: vec![format!("Interview\n{}", reference.line())],
+        created_at_ms: None,
+        deleted: false,
+    };
+    Notes { notes: pads.iter().filter(|id| is_own(id)).map(|_| own.clone()).collect(), left_out: 0 }
 }
 
 type Applied = (Interned<PassState>, Option<ObservedPad>, Answer, Option<u8>);
@@ -289,8 +325,7 @@ impl Interned<PassState> {
             let result = answer.result(&state, &command);
             let stored = stored.as_ref().map(stored_version);
             state.apply(&command, Event { stored, result });
-            state.tolerate_refusal(&command);
-            PassState::intern(state)
+            PassState::intern(state, pass.outcome.clone())
         })
     }
 }
@@ -380,6 +415,28 @@ fn merge(json: &mut Value, patch: Value) {
     }
 }
 
+type ConcludeKey = (Interned<PassState>, Interned<PadObject>);
+
+static CONCLUDED: Memo<ConcludeKey, Option<Interned<PassState>>> = Memo::new();
+
+/// Returns the state after the Pad's own rules are done: the rules of `tags.failed` follow. `None`: they do not, because
+/// nothing was decided.
+pub fn concluded(key: ConcludeKey) -> Option<Interned<PassState>> {
+    CONCLUDED.get(key, |(pass, pad)| {
+        let Command::Done { outcome, .. } = &pass.decision.command else { panic!("not done") };
+        let mut state = pass.state.clone();
+        state.judged = state.entry();
+        let after = status_after(pad, &state, outcome)?;
+        state.health = Some(PadHealth::from_conditions(&after.conditions, now()));
+        Some(PassState::intern(state, Some(outcome.clone())))
+    })
+}
+
+fn status_after(pad: &PadObject, state: &PadState, outcome: &Outcome) -> Option<PadStatus> {
+    let configuration = configuration(DeletionPolicy::Retain, &[]);
+    status(&pad.pad, state, outcome, Some(&configuration), now())
+}
+
 /// The end of a pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct End {
@@ -407,10 +464,8 @@ static ENDED: Memo<EndKey, End> = Memo::new();
 pub fn end(key: EndKey) -> End {
     ENDED.get(key, |(pass, before, now_stored, is_current)| {
         let Command::Done { outcome, .. } = &pass.decision.command else { panic!("not done") };
-        let mut state = pass.state.clone();
-        state.judged = state.entry();
-        let configuration = configuration(DeletionPolicy::Retain, &[]);
-        let after = status(&before.pad, &state, outcome, Some(&configuration), now());
+        let outcome = pass.outcome.as_ref().unwrap_or(outcome);
+        let after = pass.outcome.as_ref().and_then(|outcome| status_after(before, &pass.state, outcome));
         let value =
             |pad: &PadObject| serde_json::to_value(pad.pad.status.clone().unwrap_or_default()).unwrap();
         let before_json = value(before);
@@ -431,7 +486,7 @@ pub fn end(key: EndKey) -> End {
         };
         End {
             is_decided: !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead),
-            has_failed: state.error.is_some(),
+            has_failed: pass.state.error.is_some(),
             stores_write: outcome.stores_write(),
             status,
         }

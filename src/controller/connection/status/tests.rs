@@ -44,15 +44,13 @@ pub(super) fn failure(service: Service, class: ErrorKind) -> Diagnosis {
 
 /// Returns the result of `times` probes in a row, with these problems.
 pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) -> Arc<ProbeResult> {
-    let memory = ProbeSchedule::default();
-    let mut last = None;
+    let mut schedule = ProbeSchedule::default();
     for _ in 0..times {
         let start = ProbeStart {
             version: "1".into(),
             requested: None,
             interval: None,
             began: tokio::time::Instant::now(),
-            at: at(0),
         };
         let stages = vec![lever::LeverStage { id: "s-1".into(), name: "Phone Screen".into() }];
         let facts = LeverFacts { stages: lever.is_none().then_some(stages), refused: None };
@@ -70,9 +68,9 @@ pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, tim
             quota: known.then_some(quota),
         };
         let interview = Probe { facts, diagnosis: interview.clone() };
-        last = Some(memory.record("hiring", "acme", start, lever, interview));
+        schedule.record(start, lever, interview, Probe::default());
     }
-    last.unwrap()
+    schedule.last().unwrap().0
 }
 
 pub(super) fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
@@ -84,7 +82,8 @@ pub(super) fn with_webhook(
     services: Services<'_>,
     webhook: &WebhookState,
 ) -> LeverConnectionStatus {
-    let (token, public_url) = (&SigningTokenStatus::Present, Some("hooks.example.com"));
+    let (token, public_url) =
+        (&SigningTokenStatus::Present { version: String::new() }, Some("hooks.example.com"));
     let observation = ConnectionObservation {
         connection,
         public_url,
@@ -243,7 +242,7 @@ fn the_failure_that_requires_user_action_is_the_reason() {
 #[test]
 fn unusable_settings_stall_and_the_other_service_is_not_probed() {
     let mut diagnosis = failure(Service::Interview, ErrorKind::Forbidden);
-    diagnosis.reason = "SecretNotFound";
+    diagnosis.reason = Reason::SecretNotFound;
     let status = pass(&connected(json!({})), Services::Unusable(&diagnosis));
     assert_eq!(short(&status, types::READY), "False SecretNotFound");
     assert_eq!(short(&status, types::INTERVIEW_CONNECTED), "False SecretNotFound");
@@ -299,15 +298,27 @@ fn the_webhook_is_verified_only_while_a_token_exists() {
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
     let mut connection = connection(json!({}));
-    let (state, message) = webhook(&connection, &SigningTokenStatus::Present, Some("hooks.example.com"));
+    let (state, message) = webhook(
+        &connection,
+        &SigningTokenStatus::Present { version: String::new() },
+        Some("hooks.example.com"),
+    );
     assert_eq!(state, "False AwaitingVerification");
     for part in ["https://hooks.example.com/webhooks/lever/hiring/acme", "Secret acme, key token", "Verify"] {
         assert!(message.contains(part), "{message}");
     }
-    assert!(webhook(&connection, &SigningTokenStatus::Present, None).1.contains("--public-url"));
+    assert!(
+        webhook(&connection, &SigningTokenStatus::Present { version: String::new() }, None)
+            .1
+            .contains("--public-url")
+    );
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
-    assert_eq!(webhook(&connection, &SigningTokenStatus::Present, None).0, "True SignatureVerified");
-    let missing = SigningTokenStatus::Missing("Secret acme does not exist.".into());
+    assert_eq!(
+        webhook(&connection, &SigningTokenStatus::Present { version: String::new() }, None).0,
+        "True SignatureVerified"
+    );
+    let missing =
+        SigningTokenStatus::Missing { message: "Secret acme does not exist.".into(), version: String::new() };
     assert_eq!(
         webhook(&connection, &missing, None),
         ("False SigningTokenMissing".into(), "Secret acme does not exist.".into())
@@ -331,7 +342,8 @@ pub(super) fn with_quota(
 fn a_missed_delivery_is_reported_until_the_next_delivery() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, missed: Option<&MissedDelivery>, now| {
-        let (services, token) = (Services::Probed(&probed), &SigningTokenStatus::Present);
+        let (services, token) =
+            (Services::Probed(&probed), &SigningTokenStatus::Present { version: String::new() });
         let public_url = Some("hooks.example.com");
         let webhook = &WebhookState::Manual;
         let observation = ConnectionObservation {
@@ -437,12 +449,11 @@ fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
         "True SignatureVerified",
         "registered again"
     );
-    let diagnosis =
-        |reason| WebhookState::Failed(Diagnosis::for_webhook(reason, Remedy::UserAction, "Fix it.".into()));
-    let (state, ready, status) = look(&diagnosis("PublicURLMissing"));
+    let diagnosis = |reason| WebhookState::Failed(Diagnosis::for_webhook(reason, "Fix it.".into()));
+    let (state, ready, status) = look(&diagnosis(Reason::PublicURLMissing));
     assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
     assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
-    let (state, ready, status) = look(&diagnosis(SECRET_NOT_OWNED));
+    let (state, ready, status) = look(&diagnosis(Reason::SecretNotOwned));
     assert_eq!((state.as_str(), ready.as_str()), ("False SecretNotOwned", "False SecretNotOwned"));
     assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
 
@@ -450,6 +461,16 @@ fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
     let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
     assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (None, None));
     assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False AwaitingVerification");
+    connection.status = Some(status);
+
+    // contract C7a
+    connection.spec.webhook.mode = WebhookMode::None;
+    let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
+    assert_eq!(
+        (status.webhook_url.as_deref(), short(&status, types::WEBHOOK_VERIFIED).as_str()),
+        (None, "absent")
+    );
+    assert_eq!(short(&status, types::READY), "True Connected");
 }
 
 #[test]
@@ -460,7 +481,7 @@ fn a_reconcile_request_is_copied_to_the_status() {
     let observation = ConnectionObservation {
         connection: &connection,
         public_url: None,
-        token: &SigningTokenStatus::Present,
+        token: &SigningTokenStatus::Present { version: String::new() },
         webhook: &WebhookState::Manual,
         services,
         missed: None,
@@ -490,7 +511,7 @@ fn stages_are_cut_to_the_limits_of_the_schema() {
 /// The webhook server and the leader must compute the same conditions. Otherwise, each would revert the other's write.
 #[test]
 fn a_rejected_webhook_is_reported_until_a_signed_one_is_accepted() {
-    for (reason, ahead) in [(SIGNATURE_MISMATCH, None), (CLOCK_SKEW, Some(600))] {
+    for (reason, ahead) in [(Reason::SignatureMismatch, None), (Reason::ClockSkew, Some(600))] {
         let mut connection = connection(json!({}));
         connection.status = Some(pass(&connection, Services::Connecting));
         let refusal = WebhookRefusal { reason: reason.into(), at: Some(at(10)), ahead };
@@ -505,7 +526,10 @@ fn a_rejected_webhook_is_reported_until_a_signed_one_is_accepted() {
 
         connection.status.as_mut().unwrap().last_webhook_at = Some(at(11));
         let after = pass(&connection, Services::Connecting);
-        assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, SIGNATURE_VERIFIED);
+        assert_eq!(
+            find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason,
+            Reason::SignatureVerified
+        );
     }
 }
 
@@ -544,7 +568,7 @@ fn another_installation_is_reported_once_until_it_is_gone() {
         let observation = ConnectionObservation {
             connection,
             public_url: None,
-            token: &SigningTokenStatus::Present,
+            token: &SigningTokenStatus::Present { version: String::new() },
             webhook: &WebhookState::Manual,
             services: Services::Probed(&probed(None, None, 1)),
             missed: None,

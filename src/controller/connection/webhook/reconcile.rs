@@ -14,6 +14,7 @@ use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::secrets::SecretError;
 use crate::lever::{self, LeverClient, STAGE_CHANGE_EVENT, Webhook};
 use crate::transport::{ErrorKind, ServiceError};
+use api::reason::ConnectionReason;
 use api::{LeverConnection, SecretKeyRef, names};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -58,7 +59,7 @@ impl From<TokenError> for WebhookError {
                     "{} Set spec.webhook.signingTokenSecretRef to another Secret.",
                     diagnosis::sentence(&text)
                 );
-                Diagnosis::for_webhook("SecretNotWritable", Remedy::UserAction, message).into()
+                Diagnosis::for_webhook(ConnectionReason::SecretNotWritable, message).into()
             }
             TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
         }
@@ -84,44 +85,34 @@ fn not_permitted(error: &str) -> Diagnosis {
          the operator's chart, or use spec.webhook.mode: Manual.",
         diagnosis::sentence(error)
     );
-    Diagnosis::for_webhook("ManagedWebhooksDisabled", Remedy::Ambiguous, message)
+    Diagnosis::for_webhook(ConnectionReason::ManagedWebhooksDisabled, message)
 }
 
 impl WebhookReconcile<'_> {
     /// Ensures that exactly one webhook exists for the URL and that the Secret contains its token. Returns its ID.
     pub async fn register(&self, connection: &mut Arc<LeverConnection>) -> Result<String, WebhookError> {
         let reference = self.secret_for(connection)?;
-        // Unique across passes and processes.
-        let claim = format!("{}-{}", std::process::id(), Timestamp::now());
-        let (mut has_claimed, mut made) = (false, Vec::<Webhook>::new());
+        // Read the Secret before the list: if another process stores the token of a webhook in between, the claim fails.
+        let mut secret = self.read(connection, &reference).await?;
+        if !secret.is_ours() {
+            return Err(not_owned(&reference, "it lacks the label").into());
+        }
+        let (mut listed, mut claimed) = (self.list(connection).await?, false);
         for _ in 0..MAX_WEBHOOK_STEPS {
-            // List before reading the Secret: while the claim is held, no other process has created any of these
-            // webhooks.
-            let mut listed =
-                self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))?;
-            made.retain(|made| listed.iter().all(|one| one.id != made.id));
-            let shown: Vec<String> = listed.iter().map(|one| one.id.clone()).collect();
-            listed.extend(made.iter().cloned());
-            let mut secret = self.read(connection, &reference).await?;
-            if !secret.is_ours() {
-                return Err(not_owned(&reference, "it lacks the label").into());
-            }
-            let claimed = secret.is_claimed_by(&claim);
-            if has_claimed && !claimed {
-                return Err(TokenError::Conflict.into());
-            }
+            let recorded = secret.recorded();
             let facts = WebhookInputs {
                 url: self.url,
                 listed: &listed,
                 named: connection.status.as_ref().and_then(|status| status.webhook_id.as_deref()),
-                recorded: &secret.recorded(),
+                recorded: &recorded,
                 finalizer: has_finalizer(connection),
                 claimed,
             };
             match plan(&facts) {
                 WebhookCommand::Settled(id) => {
-                    if shown.contains(&id) && secret.recorded().iter().any(|one| one.id == id && !one.listed)
-                    {
+                    let is_unconfirmed = recorded.iter().any(|one| one.id == id && !one.listed);
+                    // Once per webhook: if it is missing later, it was removed and must be created again.
+                    if is_unconfirmed && self.list(connection).await?.iter().any(|one| one.id == id) {
                         secret.confirm(&id).await?;
                     }
                     return Ok(id);
@@ -131,17 +122,21 @@ impl WebhookReconcile<'_> {
                 }
                 WebhookCommand::AddFinalizer => set_finalizer(self.context, connection, true).await?,
                 WebhookCommand::Claim => {
-                    secret.claim(&claim).await?;
-                    has_claimed = true;
+                    secret.claim().await?;
+                    claimed = true;
                 }
-                WebhookCommand::Register => made.push(self.make(connection, &mut secret, &claim).await?),
+                WebhookCommand::Register => listed.push(self.make(connection, &mut secret).await?),
                 WebhookCommand::Delete(id) => {
                     self.delete(connection, &id).await.map_err(|error| diagnose_lever(&error, connection))?;
-                    made.retain(|made| made.id != id);
+                    listed.retain(|one| one.id != id);
                 }
             }
         }
         Err(TokenError::Conflict.into())
+    }
+
+    async fn list(&self, connection: &LeverConnection) -> Result<Vec<Webhook>, Diagnosis> {
+        self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))
     }
 
     /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key
@@ -203,7 +198,6 @@ impl WebhookReconcile<'_> {
         &self,
         connection: &LeverConnection,
         secret: &mut TokenSecret,
-        claim: &str,
     ) -> Result<Webhook, WebhookError> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
             ErrorKind::Invalid => refused(&error),
@@ -211,11 +205,11 @@ impl WebhookReconcile<'_> {
         })?;
         let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
         tracing::info!(%namespace, connection = %name, webhook = %new.id, "registered a webhook in Lever");
-        match secret.store(claim, &new.id, &new.token).await {
+        match secret.store(&new.id, &new.token).await {
             Ok(()) => {}
             Err(TokenError::Conflict) => {
-                // Another process holds the claim, so the token of this webhook is lost. If this deletion fails, the
-                // next pass deletes the webhook.
+                // Another process has changed the Secret, so the token of this webhook is lost. If this deletion fails,
+                // the next pass deletes the webhook.
                 self.delete(connection, &new.id).await.ok();
                 return Err(TokenError::Conflict.into());
             }
@@ -276,7 +270,9 @@ impl WebhookReconcile<'_> {
                 Some((reason, hint)) => {
                     let message =
                         diagnosis::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
-                    Diagnosis::for_webhook(reason, Remedy::Ambiguous, message).into()
+                    let diagnosis = Diagnosis::for_webhook(reason, message);
+                    // Retried, because nothing reports that the operator may read the Secret now.
+                    Diagnosis { remedy: Remedy::Ambiguous, ..diagnosis }.into()
                 }
                 None => WebhookError::Failure(error.into()),
             }
@@ -307,13 +303,13 @@ fn refused(error: &ServiceError) -> Diagnosis {
     let message = format!(
         "{error} Lever accepts only https URLs that it can reach: check the operator's --public-url."
     );
-    Diagnosis::for_webhook("WebhookRefused", Remedy::Ambiguous, message)
+    Diagnosis::for_webhook(ConnectionReason::WebhookRefused, message)
 }
 
 fn no_secret() -> Diagnosis {
     let message = "spec.webhook.signingTokenSecretRef is not set. Set it to a Secret name and a key: the operator \
                    creates the Secret and stores the signature token in it.";
-    Diagnosis::for_webhook("SigningTokenMissing", Remedy::UserAction, message.into())
+    Diagnosis::for_webhook(ConnectionReason::SigningTokenMissing, message.into())
 }
 
 fn no_public_url(path: &str) -> Diagnosis {
@@ -321,7 +317,7 @@ fn no_public_url(path: &str) -> Diagnosis {
         "The public URL of the operator is not set, so no webhook is registered. Set --public-url (publicURL in the \
          values of the chart), or use spec.webhook.mode: Manual and the path {path}."
     );
-    Diagnosis::for_webhook("PublicURLMissing", Remedy::UserAction, message)
+    Diagnosis::for_webhook(ConnectionReason::PublicURLMissing, message)
 }
 
 fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
@@ -331,7 +327,7 @@ fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
          pad-operator.",
         reference.name
     );
-    Diagnosis::for_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
+    Diagnosis::for_webhook(ConnectionReason::SecretNotOwned, message)
 }
 
 /// Returns the diagnosis for a webhook that the operator created but Lever does not list. The operator cannot check
@@ -346,7 +342,7 @@ fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id
         secret.name,
         names::WEBHOOKS_PREFIX,
     );
-    Diagnosis::for_webhook("WebhookNotListed", Remedy::UserAction, message)
+    Diagnosis::for_webhook(ConnectionReason::WebhookNotListed, message)
 }
 
 fn diagnose_lever(error: &ServiceError, connection: &LeverConnection) -> Diagnosis {

@@ -14,8 +14,8 @@ use crate::k8s::with_timeout;
 use crate::transport::{ErrorKind, Permit, SendDeadline};
 use api::names::{CreateIntent, Reference};
 use engine::event::Fact;
-use engine::in_flight;
 use engine::pad_changes::{self, StoreConflict};
+use engine::search::{is_searched, may_be_searched, needs_second_scan, search_result};
 use engine::state::{ConnectionState, PassError};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
@@ -87,10 +87,10 @@ impl PadReconcile<'_> {
             Ok(record) => {
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
-                Ok(Fact::Created { record, sent_at })
+                Ok(Fact::Created { record: Box::new(record), sent_at })
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
-                self.context.in_flight.mark_not_sent(&attempt.to_string());
+                self.in_flight(|requests| requests.mark_not_sent(&attempt.to_string()));
                 // This class means that the request was not sent: see CreateError.
                 if error.class == ErrorKind::Unavailable {
                     return Err(PassError::Service(error));
@@ -99,7 +99,9 @@ impl PadReconcile<'_> {
             }
             Err(CreateError::OutcomeUnknown(error)) => {
                 self.context.metrics.inc_outcomes_unknown();
-                self.context.in_flight.mark_ended(&attempt.to_string(), self.context.settings.list_lag);
+                self.in_flight(|requests| {
+                    requests.mark_ended(&attempt.to_string(), self.context.settings.list_lag)
+                });
                 Err(PassError::CreateOutcomeUnknown(error))
             }
         }
@@ -112,13 +114,13 @@ impl PadReconcile<'_> {
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
         let outcome = &self.state.create_outcome;
         let first = self.scan_pads(reference, since).await?;
-        let second = match in_flight::needs_second_scan(outcome) {
+        let second = match needs_second_scan(outcome) {
             true => Some(self.scan_pads(reference, since).await?),
             false => None,
         };
         let mark = self.state.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
-        let next_search = || self.context.in_flight.next_search_delay(&mark);
-        let result = in_flight::search_result(outcome, first, second, next_search)?;
+        let next_search = || self.in_flight(|requests| requests.next_search_delay(&mark));
+        let result = search_result(outcome, first, second, next_search)?;
         let Fact::Found(found) = &result else { return Ok(result) };
         tracing::info!(
             pad = %self.state.pad.name, namespace = %self.state.pad.namespace, found = found.len(),
@@ -142,14 +144,9 @@ impl PadReconcile<'_> {
                 .map_err(PassError::Service)?;
             let reached =
                 page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
-            let is_searched = |record: &PadRecord| in_flight::is_searched(&self.state, reference, record);
-            found.extend(page.pads.into_iter().filter(is_searched));
-            // A skipped row whose readable notes lack this reference is certainly another pad.
-            may_be_ours |= page.left_out.iter().any(|row| {
-                row.notes
-                    .as_deref()
-                    .is_none_or(|notes| Reference::from_notes(notes).as_ref() == Some(reference))
-            });
+            let installation = &self.state.ownership.installation;
+            found.extend(page.pads.into_iter().filter(|record| is_searched(record, reference, installation)));
+            may_be_ours |= page.left_out.iter().any(|row| may_be_searched(row.notes.as_deref(), reference));
             next = page.next;
             if (reached || next.is_none()) && found.is_empty() && may_be_ours {
                 tracing::warn!(
@@ -185,10 +182,10 @@ impl PadReconcile<'_> {
                         Origin::Adopted
                     });
                     if let Some(attempt) = &attempt {
-                        self.context.in_flight.forget(&attempt.to_string());
+                        self.in_flight(|requests| requests.forget(&attempt.to_string()));
                     }
                     // Nothing is in flight until the link is sent.
-                    self.context.in_flight.mark_not_sent(&record.id);
+                    self.in_flight(|requests| requests.mark_not_sent(&record.id));
                     self.departure = departure;
                     return Ok(pad_changes::pad_stored(self.departure.is_some()));
                 }
@@ -202,7 +199,7 @@ impl PadReconcile<'_> {
                     let now = self.stored_pad();
                     match pad_changes::store_conflict(attempt.as_ref(), record, now) {
                         StoreConflict::Stored => {
-                            let write_claim = observe::claimed(now, self.context);
+                            let write_claim = observe::claimed(&self.key, now, self.context);
                             return Ok(Fact::PadStored { write_claim });
                         }
                         StoreConflict::Retry => {}
@@ -222,7 +219,7 @@ impl PadReconcile<'_> {
             self.context.pad_budget.forget_intent(&self.state.pad.namespace, name, &uid);
         }
         if let Some(attempt) = &attempt {
-            self.context.in_flight.forget(&attempt.to_string());
+            self.in_flight(|requests| requests.forget(&attempt.to_string()));
         }
         Ok(Fact::Done)
     }

@@ -94,6 +94,42 @@ mod tests {
         assert_eq!(is_searched(&record, &reference(7), &installation("0123456789abcdef")), expected);
     }
 
+    fn listed(id: &str, second: u8) -> PadRecord {
+        let mut record = record("pending", 7, "0123456789abcdef");
+        record.id = id.into();
+        record.created_at = format!("2026-03-01T12:00:{second:02}Z").parse().unwrap();
+        record
+    }
+
+    /// contract X5b
+    #[test]
+    fn only_two_scans_that_agree_are_conclusive() {
+        let (old, new) = (listed("OLD", 1), listed("NEW", 2));
+        let ids = |first: &[&PadRecord], second: Option<&[&PadRecord]>| {
+            let owned = |scan: &[&PadRecord]| scan.iter().map(|record| (*record).clone()).collect::<Vec<_>>();
+            let outcome = match second {
+                Some(_) => CreateOutcome::Completed,
+                None => CreateOutcome::InFlight { rest: Duration::from_secs(9), search_in: Duration::ZERO },
+            };
+            assert_eq!(needs_second_scan(&outcome), second.is_some());
+            match search_result(&outcome, owned(first), second.map(owned), || Duration::from_secs(2)) {
+                Ok(Fact::Found(found)) => {
+                    found.iter().map(|record| record.id.as_str()).collect::<Vec<_>>().join(" ")
+                }
+                Ok(Fact::NotFoundYet(CreateOutcome::InFlight { rest, search_in })) => {
+                    format!("again in {search_in:?}, until {rest:?}")
+                }
+                Err(PassError::Cluster { .. }) => "no agreement".into(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(ids(&[], None), "again in 2s, until 9s");
+        assert_eq!(ids(&[&new, &old, &new], None), "OLD NEW");
+        assert_eq!(ids(&[], Some(&[])), "");
+        assert_eq!(ids(&[&new, &old], Some(&[&old, &new])), "OLD NEW");
+        assert_eq!(ids(&[&old], Some(&[&new, &old])), "no agreement");
+    }
+
     #[rstest]
     #[case::unreadable_notes(None, true)]
     #[case::same_reference(Some(reference(7).notes("https://example.com")), true)]

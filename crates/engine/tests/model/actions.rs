@@ -3,13 +3,14 @@
 use super::execution::Variant;
 use super::interned::Interned;
 use super::objects::PadObject;
+use super::pass::Denial;
 use super::world::{
     At, Backup, CoderPad, Delivery, LIST_LAG_TICKS, Limit, Mark, ModelState, Mutant, PendingRequest, Process,
     RequestMemory, SLOTS, Scenario, StoredObject,
 };
 use api::configuration::DeletionPolicy;
 use api::names::{self, OnceOnlyWrite};
-use api::pad::TriggerSource;
+use api::pad::{Phase, TriggerSource};
 use serde_json::json;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -44,6 +45,8 @@ pub enum ModelAction {
     LeverAnswer(At),
     /// The answer of Lever is lost.
     LeverLost(At),
+    /// Lever refuses the write.
+    LeverRefuse(At, Denial),
     /// Sync scans the stage.
     Scan(usize),
     /// Sync reads the list of the stage.
@@ -66,6 +69,10 @@ pub enum ModelAction {
     Move,
     /// A person removes the tag, or adds it again.
     Tag,
+    /// The opportunity becomes confidential, or accessible again.
+    Confide,
+    /// A person requests a reconcile of a failed Pad.
+    Retry(usize),
     /// A person restores the Pad from a current backup: another UID and no status.
     Restore(usize),
     /// A person creates the Pad again: no status and no annotations.
@@ -134,6 +141,16 @@ impl ModelState {
     pub fn change(&mut self, slot: usize, pad: Interned<PadObject>) {
         let version = self.next_version(slot);
         self.put(slot, Some(StoredObject { pad, version }));
+    }
+
+    /// Deletes the object of a slot, as soon as it has no finalizer.
+    pub fn delete(&mut self, slot: usize) {
+        if let Some(object) = self.objects[slot] {
+            let deleting = object.pad.with(|json| {
+                json["metadata"]["deletionTimestamp"] = json!(super::objects::now());
+            });
+            self.change(slot, deleting);
+        }
     }
 
     pub fn add_served(&mut self, entries: Vec<u8>) {
@@ -299,6 +316,15 @@ impl ModelState {
         has_attempt && self.lever_writes.is_empty() && !self.has_unsent_write()
     }
 
+    /// Reports whether no link is in flight, and each link on the candidate is stored on a Pad.
+    fn stores_links(&self) -> bool {
+        let is_stored = |link: &u8| {
+            let mut pads = self.objects.iter().flatten().map(|object| &object.pad.stored);
+            pads.any(|pad| pad.linked && pad.pad_id.as_deref() == Some(&super::objects::pad_id(*link)))
+        };
+        self.lever_writes.is_empty() && self.candidate.links.iter().all(is_stored)
+    }
+
     /// Reports whether the pad of this slot is linked and nothing is in flight.
     fn is_settled(&self, slot: usize) -> bool {
         self.objects[slot].is_some_and(|object| object.pad.stored.linked)
@@ -331,10 +357,17 @@ impl Scenario {
                 if left.stale_reads > 0 {
                     actions.push(ModelAction::Step((p, s), Variant::Stale));
                 }
+                if left.missing > 0 {
+                    actions.push(ModelAction::Step((p, s), Variant::Missing));
+                    actions.push(ModelAction::LeverRefuse((p, s), Denial::Missing));
+                }
             }
         }
         if left.moves > 0 {
             actions.extend([ModelAction::Move, ModelAction::Tag]);
+        }
+        if left.confidences > 0 && (self.early_confidence || state.stores_links()) {
+            actions.push(ModelAction::Confide);
         }
         if left.limits > 0 && state.limit == Limit::Free {
             actions.extend([ModelAction::UseUp(Limit::NoQuota), ModelAction::UseUp(Limit::HourFull)]);
@@ -352,6 +385,9 @@ impl Scenario {
             let Some(object) = state.objects[slot].filter(|object| !object.pad.stored.deleting) else {
                 continue;
             };
+            if left.retries > 0 && object.pad.stored.phase == Some(Phase::Failed) {
+                actions.push(ModelAction::Retry(slot));
+            }
             if left.restores > 0 {
                 actions.push(ModelAction::Restore(slot));
             }
@@ -419,6 +455,7 @@ impl Scenario {
                     }
                     Some(PendingRequest::LeverWrite(_)) => {
                         actions.extend([ModelAction::LeverAnswer(at), ModelAction::LeverLost(at)]);
+                        actions.push(ModelAction::LeverRefuse(at, Denial::Forbidden));
                     }
                 }
             }
@@ -498,6 +535,9 @@ impl Scenario {
             }
             ModelAction::CreateVanish(attempt) => state.creates.retain(|create| create.attempt != attempt),
             ModelAction::LeverEffect(index) => {
+                if state.candidate.confidential {
+                    return None;
+                }
                 let write = state.lever_writes.get_mut(index)?;
                 write.done = true;
                 match write.effect {
@@ -514,6 +554,7 @@ impl Scenario {
                 }
             }
             ModelAction::LeverVanish(index) => drop(state.lever_writes.remove(index)),
+            ModelAction::LeverRefuse(at, denial) => self.lever_refuse(state, at, denial)?,
             ModelAction::Scan(p) => self.scan(state, p)?,
             ModelAction::ListStage(p) => self.list_stage(state, p)?,
             ModelAction::ApplyList(p) => self.apply_list(state, p)?,
@@ -548,6 +589,16 @@ impl Scenario {
                 state.left.moves = state.left.moves.checked_sub(1)?;
                 state.mark_deliveries_old();
                 state.candidate.tagged = !state.candidate.tagged;
+            }
+            ModelAction::Confide => {
+                state.left.confidences = state.left.confidences.checked_sub(1)?;
+                state.mark_deliveries_old();
+                state.candidate.confidential = !state.candidate.confidential;
+            }
+            ModelAction::Retry(slot) => {
+                state.left.retries = state.left.retries.checked_sub(1)?;
+                let retried = annotate(&state.objects[slot]?.pad, &format!("{RETRY}-{:08}", 0));
+                state.change(slot, retried);
             }
             ModelAction::Restore(slot) => {
                 state.left.restores = state.left.restores.checked_sub(1)?;
@@ -592,10 +643,8 @@ impl Scenario {
                 state.mark_deliveries_old();
                 // The other installation receives a delivery of the same entry, and that entry had its pad.
                 state.deliveries.iter_mut().for_each(|delivery| delivery.old |= self.two_clusters);
-                let deleting = state.objects[slot]?.pad.with(|json| {
-                    json["metadata"]["deletionTimestamp"] = json!(super::objects::now());
-                });
-                state.change(slot, deleting);
+                state.objects[slot]?;
+                state.delete(slot);
             }
         }
         Some(())
@@ -614,6 +663,9 @@ impl Scenario {
         state.change(slot, restored);
     }
 }
+
+/// Request of a person, without the time of a delivery.
+const RETRY: &str = "retry";
 
 /// Adds a request to judge the Pad, as the receiver does.
 pub fn annotate(pad: &PadObject, request: &str) -> Interned<PadObject> {

@@ -4,7 +4,9 @@
 use super::actions::ModelAction;
 use super::interned::Interned;
 use super::objects::{self, Notes, PadObject};
-use super::pass::{self, Answer, Begin, ErrorAnswer, HintKey, PassState, StatusWrite, Write, Written};
+use super::pass::{
+    self, Answer, Begin, Denial, ErrorAnswer, HintKey, PassState, StatusWrite, Write, Written,
+};
 use super::world::{
     At, CREATE_TICKS, CoderPad, CreateRequest, LEVER_WRITE_TICKS, LIST_LAG_TICKS, LeverRequest, Limit, Mark,
     ModelPass, ModelState, Mutant, Observed, ObservedPad, PendingRequest, Process, RequestMemory,
@@ -32,6 +34,8 @@ pub enum Variant {
     AnswerLost,
     /// A write to the API server takes effect, and the API server does not answer any more.
     ServerLost,
+    /// A service answers 404 once, although the candidate or the pad exists.
+    Missing,
 }
 
 /// Reports why a write to the metadata failed.
@@ -70,6 +74,19 @@ impl Scenario {
                 true
             }
             Variant::Stale => false,
+            Variant::Missing => {
+                state.left.missing = state.left.missing.checked_sub(1)?;
+                matches!(
+                    command,
+                    Command::ReadOpportunity
+                        | Command::ReadPad(_)
+                        | Command::ReadLinkedPads(_)
+                        | Command::ReadNotes { .. }
+                        | Command::AddTags(_)
+                        | Command::RemoveTags(_)
+                        | Command::RemoveLink(_)
+                )
+            }
             Variant::AnswerLost | Variant::ServerLost => {
                 state.left.api_answers = state.left.api_answers.checked_sub(1)?;
                 matches!(
@@ -81,6 +98,7 @@ impl Scenario {
                         | Command::Yield(_)
                         | Command::ClearPad
                         | Command::SetFinalizer(_)
+                        | Command::DeleteObject
                         | Command::Done { .. }
                 )
             }
@@ -139,6 +157,7 @@ impl Scenario {
         let hints = [
             (HintKey::Judge, process.judge[s]),
             (HintKey::Record, is_open && state.pads.iter().any(has_ended)),
+            (HintKey::Expired, std::mem::take(&mut process.expired[s])),
             (
                 HintKey::OtherInstallations,
                 self.two_clusters
@@ -151,6 +170,7 @@ impl Scenario {
             pad: self.observed(process, object.pad, is_due),
             other,
             policy: pass::policy_key(self.policy),
+            spec: self.spec,
             served: if self.is(Mutant::ForgetServed) { Vec::new() } else { state.served.clone() },
             installation: self.installation(p),
             limit: state.limit,
@@ -207,6 +227,17 @@ impl Scenario {
                 self.end(state, at, &pass, variant)?;
                 return Some(None);
             }
+            command if variant == Variant::Missing && is_of_candidate(command) => {
+                Answer::Denied(Denial::Missing)
+            }
+            Command::ReadOpportunityAgain if self.is(Mutant::BelievedMissing) => {
+                Answer::Denied(Denial::Missing)
+            }
+            command if state.candidate.confidential && is_of_candidate(command) => {
+                Answer::Denied(Denial::Forbidden)
+            }
+            Command::ReadAnyOpportunity => Answer::AnyOpportunity,
+            Command::ReadOtherOpportunity(_) => Answer::OtherOpportunity,
             Command::ReadOpportunity | Command::ReadOpportunityAgain => {
                 let mut candidate = state.candidate.clone();
                 if variant == Variant::Stale {
@@ -216,11 +247,13 @@ impl Scenario {
                 Answer::Candidate(candidate)
             }
             Command::ReadPad(id) | Command::ReadPadAgain(id) => {
-                Answer::Pad(state.read(objects::pad_number(id)))
+                let is_wrong = variant == Variant::Missing;
+                Answer::Pad(state.read(objects::pad_number(id)).filter(|_| !is_wrong))
             }
             Command::ReadLinkedPads(ids) | Command::ReadLinkedPadsAgain(ids) => {
                 let numbers = ids.iter().map(|id| objects::pad_number(id));
-                Answer::LinkedPads(numbers.map(|id| (id, state.read(id))).collect())
+                let read = |id| state.read(id).filter(|_| variant != Variant::Missing);
+                Answer::LinkedPads(numbers.map(|id| (id, read(id))).collect())
             }
             Command::Create { .. } => match state.limit {
                 Limit::NoQuota => Answer::NoQuota,
@@ -309,6 +342,15 @@ impl Scenario {
                 state.pads.iter_mut().filter(|pad| pad.id == id).for_each(|pad| pad.deleted = true);
                 Answer::Done
             }
+            Command::AddTags(_) => {
+                state.candidate.flagged = true;
+                Answer::LeverWrite(state.candidate.clone())
+            }
+            Command::RemoveTags(_) => {
+                state.candidate.flagged = self.is(Mutant::KeptTag);
+                Answer::LeverWrite(state.candidate.clone())
+            }
+            Command::DeleteObject => self.delete_object(state, at, &pass, variant),
             Command::ReadEvents(_) => Answer::NoEvents,
             Command::Yield(_) => self.answer_to(state, at, &mut pass, Write::Yield, variant, |_| ()),
             Command::ClearPad => self.answer_to(state, at, &mut pass, Write::ClearPad, variant, |_| ()),
@@ -328,15 +370,10 @@ impl Scenario {
                 state.processes[p].judge[slot] = true;
                 Answer::Done
             }
-            command @ (Command::AddTags(_)
-            | Command::RemoveTags(_)
-            | Command::ReadCode(_)
+            command @ (Command::ReadCode(_)
             | Command::CheckQuestion { .. }
             | Command::ReadKindAgain(_)
             | Command::StoreRefusal { .. }
-            | Command::ReadAnyOpportunity
-            | Command::ReadOtherOpportunity(_)
-            | Command::DeleteObject
             | Command::EndPad(_)) => panic!("nothing in the model leads to this: {command:?}"),
         };
         pass.state = pass.state.apply(pass.stored.take(), answer);
@@ -418,6 +455,26 @@ impl Scenario {
         process.written[s] = now.version;
         pass.stored = Some(self.observed(process, now.pad, is_due));
         pass.object = now;
+    }
+
+    /// Deletes the Pad in exactly the version that was last read or written.
+    fn delete_object(
+        &self,
+        state: &mut ModelState,
+        (_, s): At,
+        pass: &ModelPass,
+        variant: Variant,
+    ) -> Answer {
+        let Some(now) = state.objects[s] else { return Answer::Done };
+        let is_same = now.pad.pad.uid() == pass.object.pad.pad.uid() && now.version == pass.object.version;
+        if !is_same && !self.is(Mutant::ExpiredWithoutConflict) {
+            return Answer::Error(ErrorAnswer::Conflict);
+        }
+        state.delete(s);
+        match variant {
+            Variant::AnswerLost | Variant::ServerLost => Answer::Error(ErrorAnswer::Cluster),
+            _ => Answer::Done,
+        }
     }
 
     /// Stores the pad ID. The meaning of a conflict is decided by the real `store_conflict`.
@@ -542,7 +599,8 @@ impl Scenario {
             state.creates.iter().position(|create| create.owner == Some(at) && create.pad.is_none())?;
         let attempt = state.creates.remove(index).attempt;
         let mut pass = state.processes[p].passes[s].take()?;
-        self.create_failed(state, at, &mut pass, attempt, Answer::Refused);
+        let answer = Answer::Refused { is_invalid: self.spec.failed_tag };
+        self.create_failed(state, at, &mut pass, attempt, answer);
         state.processes[p].passes[s] = Some(pass);
         Some(())
     }
@@ -606,6 +664,23 @@ impl Scenario {
         Some(())
     }
 
+    /// Lever refuses the link or the note.
+    pub fn lever_refuse(&self, state: &mut ModelState, (p, s): At, denial: Denial) -> Option<()> {
+        match denial {
+            Denial::Missing => state.left.missing = state.left.missing.checked_sub(1)?,
+            Denial::Forbidden if state.candidate.confidential => {}
+            Denial::Forbidden => return None,
+        }
+        let is_sent = |write: &LeverRequest| write.owner == Some((p, s)) && !write.done;
+        let index = state.lever_writes.iter().position(is_sent)?;
+        let mut pass = state.processes[p].passes[s].take()?;
+        state.lever_writes.remove(index);
+        pass.request = PendingRequest::Nothing;
+        pass.state = pass.state.apply(pass.stored.take(), Answer::Denied(denial));
+        state.processes[p].passes[s] = Some(pass);
+        Some(())
+    }
+
     /// Delivers or loses the answer of a write to Lever.
     pub fn lever_answer(&self, state: &mut ModelState, at: At, is_lost: bool) -> Option<()> {
         let (p, s) = at;
@@ -642,6 +717,19 @@ impl Scenario {
         state.processes[p].passes[s] = Some(pass);
         Some(())
     }
+}
+
+/// Reports whether Lever answers the command for the candidate's opportunity.
+fn is_of_candidate(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ReadOpportunity
+            | Command::ReadOpportunityAgain
+            | Command::ReadNotes { .. }
+            | Command::RemoveLink(_)
+            | Command::AddTags(_)
+            | Command::RemoveTags(_)
+    )
 }
 
 /// Returns the slot of a Pad's name.

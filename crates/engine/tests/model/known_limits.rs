@@ -1,8 +1,9 @@
 //! Cases that the protocol does not cover. Each test shows the shortest path to one case, and fails as soon as the
 //! protocol is fixed. Then the test moves to the scenarios. `docs/exactly-once.md` describes the cases.
 
-use super::properties::{LINK_ONCE, LINKED_LIVES, NONE_LEFT, STAYS_REMOVED};
-use super::world::{FaultBudget, InitialPad, NONE, Scenario};
+use super::properties::{FLAG_GONE, LINK_ONCE, LINKED_LIVES, NONE_LEFT, STAYS_REMOVED};
+use super::world::{FaultBudget, InitialPad, NONE, Scenario, Spec};
+use api::configuration::DeletionPolicy;
 
 /// If a Pad loses its annotations before its pad is created and linked, the operator creates a second pad.
 #[test]
@@ -45,4 +46,25 @@ fn two_installations_and_a_lost_link() {
     let scenario = Scenario { processes: 2, two_clusters: true, all_lead: true, ..Scenario::calm() };
     let faults = FaultBudget { writes: 1, stale_reads: 1, ..NONE };
     scenario.with(faults).breaks("two installations and a lost link", LINKED_LIVES);
+}
+
+/// The process crashes after the link was added, and the candidate becomes confidential before the link is read. The pad
+/// is deleted, as if its link had never been added.
+#[test]
+fn a_link_that_is_not_confirmed_on_a_confidential_candidate() {
+    let faults = FaultBudget { crashes: 1, confidences: 1, ..NONE };
+    let scenario = Scenario { early_confidence: true, ..Scenario::calm() };
+    scenario.with(faults).breaks("a link on a confidential candidate", LINKED_LIVES);
+}
+
+/// The process crashes after the failure tag was added and before the status stores it. The Pad is deleted or skipped
+/// before the operator adds the tag again: nothing shows that the tag is the operator's.
+#[test]
+fn a_failure_tag_that_is_not_stored() {
+    let spec = Spec { failed_tag: true, ..Spec::default() };
+    let scenario = Scenario { spec, policy: DeletionPolicy::Delete, ..Scenario::calm() };
+    let faults = FaultBudget { refusals: 1, crashes: 1, deletions: 1, ..NONE };
+    scenario.with(faults).breaks("a failure tag that is not stored", FLAG_GONE);
+    let faults = FaultBudget { refusals: 1, crashes: 1, moves: 1, ..NONE };
+    scenario.with(faults).breaks("a failure tag that is not stored, skipped", FLAG_GONE);
 }

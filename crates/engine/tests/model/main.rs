@@ -1,10 +1,11 @@
 //! A model of the "exactly once" protocol for a model checker. It explores every order in which the operator, the API
 //! server, CoderPad, Lever, time, crashes and people can act, within the bounds of each scenario.
 //!
-//! Real code: the Pads and everything that is derived from them (`observe`), the rules (`decide`), the knowledge of a
-//! pass (`apply`), the content of each write to a Pad (`pad_changes`, `patch`), the meaning of conflicts, lost answers
-//! and searches (`patch`, `pad_changes`, `in_flight`), the status (`status`), and the decisions of the receiver
-//! (`stage_change`) and of sync (`scan_action`). [`objects`] builds the real objects, and [`pass`] runs the real code.
+//! Real code: the Pads and everything that is derived from them (`observe`, `ttl`), the rules (`decide`), also those of
+//! `tags.failed` after the outcome, the knowledge of a pass (`apply`), the content of each write to a Pad (`pad_changes`,
+//! `patch`), the meaning of conflicts, lost answers and searches (`patch`, `pad_changes`, `in_flight`, `search`), the
+//! status (`status`), and the decisions of the receiver (`stage_change`) and of sync (`scan_action`). [`objects`] builds
+//! the real objects, and [`pass`] runs the real code.
 //!
 //! Modelled: the API server with its versions, merge patches and finalizers; CoderPad and Lever; the watch; time;
 //! crashes; people; the processes' memory of requests in flight; and the order of the effects of one command
@@ -14,8 +15,9 @@
 //! `mutants` are wrong on purpose, and the model must find each of them. Run with `--nocapture` to see the number of
 //! explored states.
 //!
-//! Simplifications: one candidate, one configuration, no take-homes and no tags of the operator. Time is counted in
-//! ticks. If a deadline and a wait end in the same tick, the deadline ends first.
+//! Simplifications: one candidate and one configuration, whose connection is always Ready; no take-homes, no final code,
+//! and no `spec.state: Ended`; of the operator's tags only `tags.failed`, whose writes are answered at once; no backoff.
+//! Time is counted in ticks. If a deadline and a wait end in the same tick, the deadline ends first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
 
 mod actions;
@@ -40,7 +42,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 use world::{
     Candidate, CoderPad, Delivery, FaultBudget, InitialPad, Limit, ModelState, NONE, Process, SLOTS,
-    Scenario, StoredObject,
+    Scenario, Spec, StoredObject,
 };
 
 impl Model for Scenario {
@@ -68,6 +70,8 @@ impl Model for Scenario {
             candidate: Candidate {
                 in_stage: true,
                 tagged: true,
+                flagged: false,
+                confidential: false,
                 entry: 0,
                 links: links.clone(),
                 notes: Vec::new(),
@@ -158,12 +162,14 @@ impl Scenario {
             processes: 1,
             faults: NONE,
             policy: DeletionPolicy::Retain,
+            spec: Spec::default(),
             two_clusters: false,
             all_lead: false,
             sync: false,
             delayed_sends: false,
             late_writes: false,
             early_restore: false,
+            early_confidence: false,
             old_hides_new: false,
             initial: InitialPad::Absent,
             mutant: None,

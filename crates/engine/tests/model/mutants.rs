@@ -2,8 +2,10 @@
 //!
 //! The unchanged protocol holds in the same scenarios (see `scenarios`).
 
-use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED};
-use super::world::{FaultBudget, InitialPad, Mutant, NONE, Scenario};
+use super::properties::{
+    FLAG_GONE, LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED,
+};
+use super::world::{FaultBudget, InitialPad, Mutant, NONE, Scenario, Spec};
 use api::configuration::DeletionPolicy;
 
 /// Returns a scenario with one process that crashes or does not receive an answer.
@@ -134,4 +136,26 @@ fn sync_that_creates_no_pads() {
     Scenario { sync: true, initial: InitialPad::Absent, mutant, ..Scenario::calm() }
         .with(FaultBudget { deletions: 1, ..NONE })
         .breaks("sync creates nothing", NOT_LOST);
+}
+
+#[test]
+fn a_missing_candidate_that_is_not_confirmed() {
+    let scenario = Scenario { mutant: Some(Mutant::BelievedMissing), ..Scenario::calm() };
+    scenario.with(FaultBudget { missing: 1, ..NONE }).breaks("404 believed", NOT_LOST);
+}
+
+#[test]
+fn an_expired_pad_deleted_in_a_newer_version() {
+    let spec = Spec { ttl: true, ..Spec::default() };
+    let mutant = Some(Mutant::ExpiredWithoutConflict);
+    let faults = FaultBudget { slow_scans: 1, moves: 2, ..NONE };
+    Scenario { spec, mutant, ..Scenario::calm() }.with(faults).breaks("TTL without conflict", NOT_LOST);
+}
+
+#[test]
+fn a_failure_tag_that_is_not_removed() {
+    let spec = Spec { failed_tag: true, ..Spec::default() };
+    let mutant = Some(Mutant::KeptTag);
+    let faults = FaultBudget { refusals: 1, retries: 1, ..NONE };
+    Scenario { spec, mutant, ..Scenario::calm() }.with(faults).breaks("failure tag kept", FLAG_GONE);
 }

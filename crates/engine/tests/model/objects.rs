@@ -2,7 +2,7 @@
 //! CoderPad.
 
 use super::interned::{Interned, Table};
-use super::world::{Candidate, CoderPad, Mark};
+use super::world::{Candidate, CoderPad, Mark, Spec};
 use api::configuration::DeletionPolicy;
 use api::names::{self, OnceOnlyWrite, Reference};
 use api::pad::{Trigger, TriggerSource};
@@ -23,6 +23,9 @@ pub const CONNECTION: &str = "acme";
 pub const OPPORTUNITY: &str = "op-1";
 pub const STAGE: &str = "stage-phone";
 const TAG: &str = "coderpad";
+const FAILED_TAG: &str = "pad-failed";
+/// ID of another opportunity, which the API key can read.
+pub const OTHER_OPPORTUNITY: &str = "op-2";
 const MANUAL_NAME: &str = "by-hand";
 /// Time of the first stage entry, in milliseconds since the epoch. Each repeat is one second later.
 const ENTRY_MS: i64 = 1_700_000_000_000;
@@ -76,7 +79,7 @@ impl PadObject {
     /// Returns the Pad with this number, as the receiver or sync creates it.
     pub fn created(n: u32, uid: u8, policy: DeletionPolicy, source: TriggerSource) -> Interned<Self> {
         let at = Some(if source == TriggerSource::Webhook { effective_since() } else { now() });
-        let configuration = configuration(policy, &[]);
+        let configuration = configuration(policy, Spec::default(), &[]);
         let pad = pad_builder::pad(&configuration, OPPORTUNITY, n, Trigger { source, at });
         Self::stored_as(serde_json::to_value(pad).unwrap(), n, uid)
     }
@@ -144,10 +147,10 @@ impl fmt::Debug for PadObject {
 
 /// The configuration, as far as the model's Pads depend on it outside a pass.
 static CONFIGURATION_OF_ALL: LazyLock<PadConfiguration> =
-    LazyLock::new(|| configuration(DeletionPolicy::Retain, &[]));
+    LazyLock::new(|| configuration(DeletionPolicy::Retain, Spec::default(), &[]));
 
 /// Returns the configuration, whose status stores these served entries.
-pub fn configuration(policy: DeletionPolicy, served: &[u8]) -> PadConfiguration {
+pub fn configuration(policy: DeletionPolicy, spec: Spec, served: &[u8]) -> PadConfiguration {
     let served = served_stage_entries::add(
         None,
         served.iter().map(|entry| Fingerprint::new(OPPORTUNITY, entry_time(*entry))),
@@ -165,6 +168,13 @@ pub fn configuration(policy: DeletionPolicy, served: &[u8]) -> PadConfiguration 
             "conditions": [ready()],
         },
     });
+    if spec.ttl {
+        configuration["spec"]["ttlSecondsAfterEnded"] = json!(0);
+        configuration["spec"]["ttlSecondsAfterSkipped"] = json!(0);
+    }
+    if spec.failed_tag {
+        configuration["spec"]["writeBack"] = json!({"tags": {"failed": FAILED_TAG}});
+    }
     if let Some(served) = served {
         configuration["status"]["servedEntries"] = json!(served);
     }
@@ -217,7 +227,11 @@ pub fn opportunity(candidate: &Candidate) -> Opportunity {
         contact: None,
         stage: if candidate.in_stage { STAGE } else { "offer" }.into(),
         stage_changes: vec![entered],
-        tags: candidate.tagged.then(|| TAG.to_owned()).into_iter().collect(),
+        tags: [(candidate.tagged, TAG), (candidate.flagged, FAILED_TAG)]
+            .into_iter()
+            .filter(|(is_on, _)| *is_on)
+            .map(|(_, tag)| tag.to_owned())
+            .collect(),
         links: candidate.links.iter().map(|id| url(*id)).collect(),
         archived: false,
         archived_at_ms: None,

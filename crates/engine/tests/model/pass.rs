@@ -6,9 +6,10 @@
 
 use super::interned::{Interned, Memo, Table};
 use super::objects::{
-    CONNECTION, PadObject, configuration, connection, entry_time, installation_id, now, opportunity, record,
+    CONNECTION, OTHER_OPPORTUNITY, PadObject, configuration, connection, entry_time, installation_id, now,
+    opportunity, record,
 };
-use super::world::{Candidate, CoderPad, Limit, Mutant, Observed, ObservedPad};
+use super::world::{Candidate, CoderPad, Limit, Mutant, Observed, ObservedPad, Spec};
 use api::Pad;
 use api::configuration::DeletionPolicy;
 use api::names::{Claim, CreateIntent, OnceOnlyWrite, Reference};
@@ -27,10 +28,13 @@ use engine::state::{
     CandidateLookup, ConnectionState, CreateOutcome, PadHealth, PadState, PassError, StoredPad, WriteClaim,
 };
 use engine::status::status;
+use engine::ttl;
 use kube::ResourceExt;
 use serde_json::Value;
 use services::coderpad::{CREATE_PAD, PadRecord};
-use services::lever::{LeverNote, Notes};
+use services::lever::{
+    ADD_LINKS, ADD_NOTE, ADD_TAGS, GET_OPPORTUNITY, LIST_NOTES, LeverNote, Notes, REMOVE_LINKS, REMOVE_TAGS,
+};
 use services::{ErrorKind, Service, ServiceError};
 use std::fmt;
 use std::sync::Arc;
@@ -70,6 +74,7 @@ pub struct Begin {
     /// The other Pad of the candidate.
     pub other: Option<Interned<PadObject>>,
     pub policy: DeletionPolicyKey,
+    pub spec: Spec,
     pub served: Vec<u8>,
     pub installation: u8,
     pub limit: Limit,
@@ -86,6 +91,7 @@ pub enum HintKey {
     Record,
     Judge,
     OtherInstallations,
+    Expired,
 }
 
 /// Returns the number of a deletion policy.
@@ -114,7 +120,7 @@ pub fn begin(key: Begin) -> Interned<PassState> {
             (key.limit == Limit::NoQuota).then_some(0),
         );
         let around = RelatedObjects {
-            configuration: Some(Arc::new(configuration(policy_of(key.policy), &key.served))),
+            configuration: Some(Arc::new(configuration(policy_of(key.policy), key.spec, &key.served))),
             connection: Some(Arc::new(connection)),
             connection_name: Some(CONNECTION.into()),
             former: None,
@@ -123,6 +129,7 @@ pub fn begin(key: Begin) -> Interned<PassState> {
             HintKey::Record => Hint::Record,
             HintKey::Judge => Hint::Judge,
             HintKey::OtherInstallations => Hint::OtherInstallations,
+            HintKey::Expired => Hint::Expired,
         });
         let others: Vec<Arc<Pad>> = key.other.iter().map(|other| Arc::new(other.pad.clone())).collect();
         let mut state = observe(&key.pad.pad.pad, &around, &others, &PendingHints::from_hints(hints), now());
@@ -165,13 +172,21 @@ fn stored_version(observed: &ObservedPad) -> StoredVersion {
 pub enum Answer {
     Done,
     Candidate(Candidate),
+    /// Lever answers this error for the candidate.
+    Denied(Denial),
+    /// ID of another opportunity.
+    AnyOpportunity,
+    OtherOpportunity,
     Pad(Option<CoderPad>),
     /// The pads behind links, by their numbers.
     LinkedPads(Vec<(u8, Option<CoderPad>)>),
     NoQuota,
     HourFull,
     Created(CoderPad),
-    Refused,
+    /// CoderPad refuses the POST: over quota, or as invalid.
+    Refused {
+        is_invalid: bool,
+    },
     /// The pads in CoderPad's lists. A conclusive search reads them twice.
     Listed(Vec<CoderPad>),
     /// The ID is stored, and whether the pass may send the link.
@@ -186,6 +201,40 @@ pub enum Answer {
     NoteAdded,
     NoEvents,
     Error(ErrorAnswer),
+}
+
+/// An error that Lever answers.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Denial {
+    Missing,
+    Forbidden,
+}
+
+impl Denial {
+    fn error(self, operation: &'static str) -> ServiceError {
+        let (class, status) = match self {
+            Denial::Missing => (ErrorKind::NotFound, 404),
+            Denial::Forbidden => (ErrorKind::Forbidden, 403),
+        };
+        ServiceError::new(class, Service::Lever, operation, Some(status), "details")
+    }
+
+    /// Returns the answer to a command about the candidate.
+    fn result(self, command: &Command) -> Result<Fact, PassError> {
+        let write = |operation| Fact::LeverWrite { answer: Err(self.error(operation)) };
+        Ok(match command {
+            Command::ReadOpportunity | Command::ReadOpportunityAgain => {
+                Fact::Candidate { answer: Err(self.error(GET_OPPORTUNITY)), shared: false }
+            }
+            Command::ReadNotes { .. } => return Err(PassError::Service(self.error(LIST_NOTES))),
+            Command::AddNote(_) => return Err(PassError::Service(self.error(ADD_NOTE))),
+            Command::AddLink(_) => write(ADD_LINKS),
+            Command::RemoveLink(_) => write(REMOVE_LINKS),
+            Command::AddTags(_) => write(ADD_TAGS),
+            Command::RemoveTags(_) => write(REMOVE_TAGS),
+            other => panic!("not about the candidate: {other:?}"),
+        })
+    }
 }
 
 /// A failure of a command.
@@ -231,6 +280,9 @@ impl Answer {
             Answer::Candidate(candidate) => {
                 Fact::Candidate { answer: Ok(Box::new(opportunity(candidate))), shared: false }
             }
+            Answer::Denied(denial) => return denial.result(command),
+            Answer::AnyOpportunity => Fact::AnyOpportunity(Some(OTHER_OPPORTUNITY.into())),
+            Answer::OtherOpportunity => Fact::OtherOpportunity(Ok(())),
             Answer::Pad(pad) => Fact::Pad(record_or_missing(pad.as_ref()).map(Box::new)),
             Answer::LinkedPads(pads) => {
                 let answer = |(id, pad): &(u8, Option<CoderPad>)| {
@@ -241,14 +293,12 @@ impl Answer {
             Answer::NoQuota => Fact::NoQuota,
             Answer::HourFull => Fact::HourFull(limit_exceeded()),
             Answer::Created(pad) => Fact::Created { record: Box::new(record(pad)), sent_at: now() },
-            Answer::Refused => {
-                let error = ServiceError::new(
-                    ErrorKind::Throttled,
-                    Service::Interview,
-                    CREATE_PAD,
-                    Some(429),
-                    "Over quota",
-                );
+            Answer::Refused { is_invalid } => {
+                let (class, status, text) = match is_invalid {
+                    true => (ErrorKind::Invalid, 400, "Invalid"),
+                    false => (ErrorKind::Throttled, 429, "Over quota"),
+                };
+                let error = ServiceError::new(class, Service::Interview, CREATE_PAD, Some(status), text);
                 Fact::CreateRefused { error, sent_at: now() }
             }
             Answer::Listed(pads) => {
@@ -433,8 +483,18 @@ pub fn concluded(key: ConcludeKey) -> Option<Interned<PassState>> {
 }
 
 fn status_after(pad: &PadObject, state: &PadState, outcome: &Outcome) -> Option<PadStatus> {
-    let configuration = configuration(DeletionPolicy::Retain, &[]);
+    let configuration = configuration(DeletionPolicy::Retain, Spec::default(), &[]);
     status(&pad.pad, state, outcome, Some(&configuration), now())
+}
+
+static EXPIRED: Memo<Interned<PadObject>, bool> = Memo::new();
+
+/// Reports whether the TTL of a Pad has passed.
+pub fn is_expired(pad: Interned<PadObject>) -> bool {
+    EXPIRED.get(pad, |pad| {
+        let spec = Spec { ttl: true, ..Spec::default() };
+        ttl::is_expired(&pad.pad, &configuration(DeletionPolicy::Retain, spec, &[]), now())
+    })
 }
 
 /// The end of a pass.

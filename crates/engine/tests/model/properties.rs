@@ -19,6 +19,8 @@ pub const SETTLED: &str = "every Pad is settled in the end";
 pub const NOT_AGAIN: &str = "an entry has a linked pad once, also if its Pad is deleted";
 pub const NOT_LOST: &str = "what was acknowledged is not lost";
 const LINKED_IN_THE_END: &str = "of two installations one has its pad linked in the end";
+pub const FLAG_GONE: &str = "a failure tag shows a failed Pad in the end";
+pub const FLAG_THERE: &str = "a failed Pad has its failure tag in the end";
 pub const STAYS_REMOVED: &str = "a link that a person removed is not added again";
 
 /// Returns all properties.
@@ -43,7 +45,9 @@ pub fn all() -> Vec<Property<Scenario>> {
                         && !state.candidate.notes.contains(&pad.id)
                 })
             };
-            !state.objects.iter().flatten().any(lacks_note) || !scenario.is_quiet(state)
+            // The note of a confidential candidate is given up.
+            let was_confidential = state.left.confidences < scenario.faults.confidences;
+            was_confidential || !state.objects.iter().flatten().any(lacks_note) || !scenario.is_quiet(state)
         }),
         // Both of two installations may link a pad before one of them yields.
         Property::always(NOT_AGAIN, |scenario: &Scenario, state: &ModelState| {
@@ -77,21 +81,32 @@ pub fn all() -> Vec<Property<Scenario>> {
         Property::always(SETTLED, |scenario: &Scenario, state: &ModelState| {
             let is_settled = state.objects.iter().flatten().all(|object| {
                 let stored = &object.pad.stored;
-                matches!(stored.phase, Some(Phase::Open | Phase::Skipped | Phase::Ended))
+                let has_failed = scenario.spec.failed_tag && stored.phase == Some(Phase::Failed);
+                (has_failed || matches!(stored.phase, Some(Phase::Open | Phase::Skipped | Phase::Ended)))
                     && !stored.requested
                     && !stored.deleting
             });
             is_settled || !scenario.is_quiet(state)
         }),
+        Property::always(FLAG_GONE, |scenario: &Scenario, state: &ModelState| {
+            !state.candidate.flagged || has_failed_pad(state) || !scenario.is_quiet(state)
+        }),
+        Property::always(FLAG_THERE, |scenario: &Scenario, state: &ModelState| {
+            let is_missing = scenario.spec.failed_tag && !state.candidate.flagged && has_failed_pad(state);
+            !is_missing || !state.candidate.is_eligible() || !scenario.is_quiet(state)
+        }),
         Property::always(NOT_LOST, |scenario: &Scenario, state: &ModelState| {
             let is_served = || {
                 !state.candidate.is_eligible()
+                    || has_failed_pad(state)
                     || !state.candidate.links.is_empty()
                     || state.served.contains(&state.candidate.entry)
             };
             let has_pad = || state.objects.iter().flatten().any(|object| !object.pad.stored.deleting);
             // Sync finds each candidate, also if no delivery was stored.
-            let is_kept = || is_served() && (scenario.sync || has_pad());
+            // The TTL deletes the Pad of a candidate who has left.
+            let may_be_gone = scenario.sync || scenario.spec.ttl && !state.candidate.is_eligible();
+            let is_kept = || is_served() && (may_be_gone || has_pad());
             !(state.delivery_answered || scenario.sync) || is_kept() || !scenario.is_quiet(state)
         }),
         Property::sometimes("a pad is linked and the Pad is Open", |_, state: &ModelState| {
@@ -103,6 +118,10 @@ pub fn all() -> Vec<Property<Scenario>> {
             scenario.has_effect(state)
         }),
     ]
+}
+
+fn has_failed_pad(state: &ModelState) -> bool {
+    state.objects.iter().flatten().any(|object| object.pad.stored.phase == Some(Phase::Failed))
 }
 
 fn has_pad(object: &StoredObject, pad: &CoderPad) -> bool {

@@ -71,7 +71,15 @@ fn rule() -> BackfillRule {
 
 /// Returns the row of the candidate in a list of the stage.
 fn row(entry: u8) -> ListedCandidate {
-    let candidate = Candidate { in_stage: true, tagged: true, entry, links: Vec::new(), notes: Vec::new() };
+    let candidate = Candidate {
+        in_stage: true,
+        tagged: true,
+        flagged: false,
+        confidential: false,
+        entry,
+        links: Vec::new(),
+        notes: Vec::new(),
+    };
     ListedCandidate::from_opportunity(&opportunity(&candidate), STAGE).unwrap()
 }
 
@@ -163,15 +171,31 @@ impl Scenario {
         self.apply_rows(state, p, &list)
     }
 
+    /// Requests the deletion of Pads whose TTL has passed. A Pad that has changed since the list was read is left to the
+    /// next scan.
+    fn expire(&self, state: &mut ModelState, p: usize, list: &StageList) {
+        let process = &mut state.processes[p];
+        for slot in self.slots(p) {
+            let cached = process.cache[slot].map(|object| object.pad).filter(|_| self.spec.ttl);
+            let unchanged = cached.filter(|pad| list.pads[slot] == Some(*pad));
+            process.expired[slot] |= unchanged.is_some_and(super::pass::is_expired);
+        }
+    }
+
     fn list(&self, state: &ModelState, p: usize) -> Option<StageList> {
         let entry = Some(state.candidate.entry).filter(|_| state.candidate.is_eligible());
         let is_leader = state.leader == p || self.all_lead;
-        is_leader.then(|| StageList { entry, served: state.served.clone() })
+        let cached =
+            state.processes[p].cache.map(|object| object.filter(|_| self.spec.ttl).map(|one| one.pad));
+        is_leader.then(|| StageList { entry, served: state.served.clone(), pads: cached })
     }
 
     /// Sync creates a missing Pad or requests that one is judged, then stores the served entries.
     fn apply_rows(&self, state: &mut ModelState, p: usize, list: &StageList) -> Option<()> {
-        let Some(entry) = list.entry else { return Some(()) };
+        let Some(entry) = list.entry else {
+            self.expire(state, p, list);
+            return Some(());
+        };
         let slots = self.slots(p);
         let pads = |objects: &[Option<StoredObject>; SLOTS]| -> CachedPads {
             slots.iter().filter_map(|slot| objects[*slot]).map(|object| object.pad).collect()

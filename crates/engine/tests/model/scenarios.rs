@@ -1,6 +1,6 @@
 //! The scenarios in which the protocol must hold.
 
-use super::world::{FaultBudget, InitialPad, NONE, Scenario};
+use super::world::{FaultBudget, InitialPad, NONE, Scenario, Spec};
 use api::configuration::DeletionPolicy;
 
 #[test]
@@ -295,4 +295,90 @@ fn backups_of_pads_that_sync_finds() {
     let scenario = Scenario { sync: true, policy: DeletionPolicy::Delete, ..Scenario::calm() };
     let faults = FaultBudget { backups: 2, deletions: 1, ..NONE };
     scenario.with(faults).holds("backups, sync and deletion");
+}
+
+/// A service answers 404 although the candidate or the pad exists. Another read decides.
+#[test]
+fn wrong_answers_that_something_is_missing() {
+    let scenario = Scenario { late_writes: true, ..Scenario::calm() };
+    scenario.with(FaultBudget { missing: 2, crashes: 1, writes: 1, ..NONE }).holds("404");
+}
+
+#[test]
+fn wrong_answers_that_something_is_missing_after_the_interview() {
+    let scenario = Scenario { initial: InitialPad::Open, late_writes: true, ..Scenario::calm() };
+    scenario.with(FaultBudget { missing: 2, crashes: 1, writes: 1, ends: 1, ..NONE }).holds("404, note");
+}
+
+#[test]
+fn wrong_answers_that_something_is_missing_while_a_pad_is_deleted() {
+    let scenario = Scenario { policy: DeletionPolicy::Delete, initial: InitialPad::Open, ..Scenario::calm() };
+    scenario.with(FaultBudget { missing: 2, crashes: 1, deletions: 1, ..NONE }).holds("404, deletion");
+}
+
+/// Lever answers 403 for the candidate. The operator checks whether the API key can read another one.
+#[test]
+fn candidates_that_become_confidential() {
+    let faults = FaultBudget { confidences: 1, missing: 1, creates: 1, ends: 1, ..NONE };
+    Scenario::calm().with(faults).holds("confidential");
+}
+
+#[test]
+fn confidential_candidates_that_sync_finds_again() {
+    let scenario = Scenario { sync: true, policy: DeletionPolicy::Delete, ..Scenario::calm() };
+    let faults = FaultBudget { confidences: 2, refusals: 1, ends: 1, ..NONE };
+    scenario.with(faults).holds("confidential, sync");
+}
+
+/// Returns a scenario in which Pads are deleted as soon as they are skipped or ended and sync does not find their
+/// candidate.
+fn with_ttl() -> Scenario {
+    Scenario { spec: Spec { ttl: true, ..Spec::default() }, ..Scenario::calm() }
+}
+
+/// The candidate loses the tag and gets it back for the same entry, or moves.
+#[test]
+fn pads_that_are_deleted_after_their_ttl() {
+    let scenario =
+        Scenario { sync: true, policy: DeletionPolicy::Delete, initial: InitialPad::Open, ..with_ttl() };
+    let faults = FaultBudget { crashes: 1, ends: 1, moves: 2, ..NONE };
+    scenario.with(faults).holds("TTL");
+}
+
+/// A delivery arrives between the scan and the deletion.
+#[test]
+fn deliveries_for_pads_that_are_deleted_after_their_ttl() {
+    let faults = FaultBudget { slow_scans: 1, moves: 2, api_answers: 1, ..NONE };
+    with_ttl().with(faults).holds("TTL and deliveries");
+}
+
+/// Returns a scenario in which CoderPad refuses creations as invalid, and `tags.failed` is set.
+fn with_failed_tag() -> Scenario {
+    let spec = Spec { failed_tag: true, ..Spec::default() };
+    Scenario { spec, policy: DeletionPolicy::Delete, ..Scenario::calm() }
+}
+
+/// A request of sync to judge a skipped Pad is lost with the process, after the creation was requested.
+#[test]
+fn skipped_pads_whose_creation_is_interrupted() {
+    let faults = FaultBudget { crashes: 1, slow_scans: 1, moves: 2, ..NONE };
+    Scenario::calm().with(faults).holds("skipped, then interrupted");
+}
+
+#[test]
+fn failed_pads_that_are_retried() {
+    let faults = FaultBudget { refusals: 2, retries: 2, crashes: 1, missing: 1, ..NONE };
+    with_failed_tag().with(faults).holds("failure tag");
+}
+
+#[test]
+fn failed_pads_that_are_deleted() {
+    let faults = FaultBudget { refusals: 1, retries: 1, deletions: 1, creates: 1, api_answers: 1, ..NONE };
+    with_failed_tag().with(faults).holds("failure tag, deletion");
+}
+
+#[test]
+fn failed_pads_whose_candidate_moves() {
+    let faults = FaultBudget { refusals: 1, retries: 1, moves: 2, ..NONE };
+    with_failed_tag().with(faults).holds("failure tag, moves");
 }

@@ -57,6 +57,10 @@ impl Mark {
 pub struct Candidate {
     pub in_stage: bool,
     pub tagged: bool,
+    /// Whether the candidate carries `tags.failed`.
+    pub flagged: bool,
+    /// Whether the opportunity is confidential: Lever answers 403 to each request for it.
+    pub confidential: bool,
     /// Number of the last entry into the stage.
     pub entry: u8,
     /// Pads whose links are on the candidate, in the order in which they were added. A list, so that duplicates are
@@ -68,7 +72,7 @@ pub struct Candidate {
 
 impl Candidate {
     pub fn is_eligible(&self) -> bool {
-        self.in_stage && self.tagged
+        self.in_stage && self.tagged && !self.confidential
     }
 }
 
@@ -170,6 +174,8 @@ pub struct StageList {
     pub entry: Option<u8>,
     /// The served entries in the configuration's status at that time.
     pub served: Vec<u8>,
+    /// The Pads in the cache at that time. A Pad that has changed since is not deleted after its TTL.
+    pub pads: [Option<Interned<PadObject>>; SLOTS],
 }
 
 /// A process of the operator.
@@ -184,6 +190,8 @@ pub struct Process {
     pub requests: Vec<(Mark, RequestMemory)>,
     /// Pads that sync or another Pad asked to be judged.
     pub judge: [bool; SLOTS],
+    /// Pads whose TTL has passed, and whose candidate sync has not found.
+    pub expired: [bool; SLOTS],
     /// Linked pads of other Pads that a pass has read.
     pub links_checked: Vec<u8>,
     pub list: Option<StageList>,
@@ -234,6 +242,12 @@ pub struct FaultBudget {
     pub api_answers: u8,
     /// Number of reads of the candidate that lack the link of the own pad.
     pub stale_reads: u8,
+    /// Number of wrong answers 404 to a read or a write. The next read is answered correctly.
+    pub missing: u8,
+    /// Number of times that the opportunity becomes confidential, or accessible again.
+    pub confidences: u8,
+    /// Number of reconciles of a failed Pad that a person requests.
+    pub retries: u8,
     /// Number of deliveries that are not stored, or whose answer is lost.
     pub deliveries: u8,
     /// Number of repeated deliveries.
@@ -266,6 +280,9 @@ pub const NONE: FaultBudget = FaultBudget {
     writes: 0,
     api_answers: 0,
     stale_reads: 0,
+    missing: 0,
+    confidences: 0,
+    retries: 0,
     deliveries: 0,
     repeats: 0,
     slow_scans: 0,
@@ -319,12 +336,22 @@ pub enum InitialPad {
     Open,
 }
 
+/// Optional parts of the configuration's spec.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Spec {
+    /// Whether skipped and ended Pads are deleted as soon as the candidate has left the stage.
+    pub ttl: bool,
+    /// Whether `tags.failed` is set. CoderPad then refuses a creation as invalid, so that the Pad fails.
+    pub failed_tag: bool,
+}
+
 /// A scenario, with a mutant of the operator if `mutant` is set.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub processes: usize,
     pub faults: FaultBudget,
     pub policy: DeletionPolicy,
+    pub spec: Spec,
     /// Whether each process is a separate installation in a separate cluster. Process n has the Pad in slot n.
     pub two_clusters: bool,
     /// Whether every process always acts as the leader.
@@ -337,6 +364,8 @@ pub struct Scenario {
     pub late_writes: bool,
     /// Whether a Pad may lose its attempt while the creation of its pad is in flight, or before its link.
     pub early_restore: bool,
+    /// Whether the opportunity may become confidential while the Pad does not store that its link was added.
+    pub early_confidence: bool,
     /// Whether Lever may repeat a stored delivery while a later delivery is pending.
     pub old_hides_new: bool,
     pub initial: InitialPad,
@@ -377,4 +406,10 @@ pub enum Mutant {
     MixedInstallations,
     /// No process checks for a rival pad after it has added its own link.
     NoOwnershipCheck,
+    /// A 404 is believed at once: the read that confirms it returns the same answer.
+    BelievedMissing,
+    /// A Pad is deleted after its TTL, although it has changed since it was read.
+    ExpiredWithoutConflict,
+    /// A failure tag is not removed.
+    KeptTag,
 }

@@ -3,7 +3,6 @@
 //! none.
 
 use super::{PadReconcile, cluster};
-use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
 use crate::controller::pad::in_flight::SEND_DEADLINE;
 use crate::controller::pad::observe;
@@ -11,12 +10,13 @@ use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
 use crate::k8s::patch::WriteError;
 use crate::k8s::with_timeout;
-use crate::transport::{ErrorKind, Permit, SendDeadline};
 use api::names::{CreateIntent, Reference};
+use coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use engine::event::Fact;
 use engine::pad_changes::{self, StoreConflict};
 use engine::search::{is_searched, may_be_searched, needs_second_scan, search_result};
 use engine::state::{ConnectionState, PassError};
+use http_client::{ErrorKind, Permit, SendDeadline};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;

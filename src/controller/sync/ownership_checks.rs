@@ -3,13 +3,13 @@
 
 use super::SyncContext;
 use crate::k8s::ObjectKey;
-use crate::lever::Opportunity;
 use api::Pad;
 use api::names::PAD_ID;
 use api::pad::Phase;
 use engine::hints::Hint;
-use engine::rules::pad_id_of_link;
+use engine::rules::linked_pads::pad_id_of_link;
 use kube::ResourceExt;
+use lever::Opportunity;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

@@ -7,13 +7,13 @@
 //! A scan that is too long for one sync continues with the next, where it stopped ([`Scan`]).
 
 use super::{SyncContext, SyncError, before};
-use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
-use crate::transport::ErrorKind;
 use api::Pad;
 use api::names;
 use api::pad::Phase;
 use api::reason::Reason;
+use coderpad::{PadPage, PadRecord, PadSort, PageRef};
 use engine::hints::Hint;
+use http_client::ErrorKind;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};

@@ -21,19 +21,14 @@ mod ownership_checks;
 pub mod requests;
 mod stage_scan;
 
-#[cfg(test)]
-pub(crate) use lever_lists::StageScan;
-#[cfg(test)]
-pub(crate) use stage_scan::served_after;
-
 use crate::controller::Context;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::k8s::ObjectKey;
 use crate::telemetry::traces::span_definitions;
-use crate::transport::{self, ErrorKind, Priority};
 use api::{LeverConnection, Pad, PadConfiguration};
 use engine::hints::Hint;
+use http_client::{ErrorKind, Priority};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
@@ -50,7 +45,7 @@ use tracing::Instrument;
 enum SyncError {
     /// A service refused the request or did not answer.
     #[error(transparent)]
-    Service(#[from] transport::ServiceError),
+    Service(#[from] http_client::ServiceError),
     /// The API keys of the connection could not be read.
     #[error(transparent)]
     Account(#[from] ServiceClientError),

@@ -12,8 +12,8 @@ use wiremock::matchers::{body_json, header, method, path, query_param, query_par
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
-use crate::transport::testing::{self, UNLIMITED_RATE, bytes, reset, server, transport};
-use crate::transport::{RateLimit, SendDeadline, TransportMetrics, TransportSettings};
+use http_client::testing::{self, UNLIMITED_RATE, bytes, reset, server, transport};
+use http_client::{RateLimit, SendDeadline, TransportMetrics, TransportSettings};
 
 const KEY: &str = "lvr-0f3c5a97d2";
 const ID: &str = "5b1f2a0e-77c1-4d1b-9a60-3f0a6b8f1c22";

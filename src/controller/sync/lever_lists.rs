@@ -1,9 +1,9 @@
 //! Reads the pages of Lever's lists of opportunities.
 
 use super::{SyncContext, SyncError};
-use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
-use crate::transport::ServiceError;
 use engine::scan_action::ListedCandidate;
+use http_client::ServiceError;
+use lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of pages of 100 candidates; no stage has more.

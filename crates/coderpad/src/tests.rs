@@ -9,8 +9,8 @@ use wiremock::matchers::{any, body_string, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
-use crate::transport::SendDeadline;
-use crate::transport::testing::{bytes, reset, server, silence, transport};
+use http_client::SendDeadline;
+use http_client::testing::{bytes, reset, server, silence, transport};
 
 const KEY: &str = "cp-9b81d6e04c";
 

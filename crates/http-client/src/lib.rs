@@ -1,4 +1,4 @@
-//! HTTP transport for all requests to Lever and CoderPad Interview.
+//! HTTP client for all requests to Lever and CoderPad Interview.
 //!
 //! Both clients share one instrumented send function. It applies the rate limit, timeouts, size limits for answers and
 //! metrics, and classifies each error by what the caller may conclude from it. It never retries a request and never
@@ -9,20 +9,21 @@ mod client;
 mod error_response;
 mod metrics;
 mod rate_limit;
-#[cfg(test)]
-pub(crate) mod testing;
+mod spans;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use client::{Body, Call, ServiceClient, api_key, root_cause};
-pub use client::{Permit, SendDeadline};
+pub use client::{Body, Call, Permit, SendDeadline, ServiceClient, api_key, root_cause};
 pub use metrics::TransportMetrics;
 pub use rate_limit::{AccountId, Priority, RateLimit};
-pub(crate) use services::{AnswerPart, Oddities, milliseconds};
+pub use services::{AnswerPart, Oddities, milliseconds};
 pub use services::{ErrorKind, Service, ServiceError, SetupError};
+pub use spans::TRACE_TARGET;
 
 use rate_limit::TokenBuckets;
 
@@ -30,7 +31,7 @@ use rate_limit::TokenBuckets;
 /// process has died is in flight no longer than this.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Timeout for opening a connection, including the TLS handshake.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum idle time of a pooled connection for reads. It is shorter than the idle timeout of most load balancers, so
 /// that they rarely close a connection just as it is reused.
 const READ_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::InterviewClient;
-use crate::transport::{Body, Call, ErrorKind, Permit, SendDeadline, ServiceError};
+use http_client::{Body, Call, ErrorKind, Permit, SendDeadline, ServiceError};
 use services::coderpad::{self as types, CREATE_PAD, NewPad, PadRecord};
 
 /// Error of a call to create a pad.
@@ -54,7 +54,7 @@ impl InterviewClient {
     }
 
     /// Creates a pad. The request is sent before the deadline or not at all. It ends, with or without an answer, at
-    /// most [`crate::transport::TransportSettings::create_timeout`] after it is sent.
+    /// most [`http_client::TransportSettings::create_timeout`] after it is sent.
     ///
     /// # Errors
     /// See [`CreateError`]. [`CreateError::Refused`] with [`ServiceError::is_quota`] means that the plan's quota of pads is

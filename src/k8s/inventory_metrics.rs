@@ -1,8 +1,6 @@
 //! Metrics about the objects in the cluster, computed from the caches at each scrape. Every replica reports them.
 
-use crate::controller::connection::status::has_webhook;
-use crate::controller::schedule;
-use crate::k8s::Caches;
+use super::Caches;
 use api::condition::{Status, find, types};
 use api::pad::Phase;
 use api::reason::Reason;
@@ -163,7 +161,7 @@ impl Collector for InventoryMetrics {
         };
         let quota = |connection: &LeverConnection| connection.status.as_ref()?.quota.clone();
         let interval = |connection: &LeverConnection| {
-            let interval = schedule::interval(connection).filter(|_| !connection.spec.suspend)?;
+            let interval = connection.polling_interval().filter(|_| !connection.spec.suspend)?;
             i64::try_from(interval.as_secs()).ok()
         };
         let mut tell = |name, help, value: &dyn Fn(&LeverConnection) -> Option<i64>| {
@@ -183,7 +181,7 @@ impl Collector for InventoryMetrics {
         })?;
         let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly; absent with mode None";
         tell("pad_operator_webhook_verified", help, &|one| {
-            has_webhook(one).then(|| i64::from(is_verified(one)))
+            one.has_webhook().then(|| i64::from(is_verified(one)))
         })?;
         let help = "Pads left in the CoderPad plan; absent where it has no limit";
         tell("pad_operator_quota_remaining", help, &|one| quota(one)?.remaining)?;

@@ -2,7 +2,7 @@
 //! it (reference: lever-api.md, 6. Managing by API).
 
 use super::LeverClient;
-use crate::transport::{Body, Call, ServiceError, milliseconds};
+use http_client::{Body, Call, ServiceError, milliseconds};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -42,7 +42,7 @@ impl LeverClient {
     /// Returns the webhooks that were created with this key.
     ///
     /// # Errors
-    /// Any class but [`crate::transport::ErrorKind::OutcomeUnknown`].
+    /// Any class but [`http_client::ErrorKind::OutcomeUnknown`].
     pub async fn webhooks(&self) -> Result<Vec<Webhook>, ServiceError> {
         let url = self.client.url(LIST_WEBHOOKS, &["webhooks"])?;
         self.client
@@ -56,7 +56,7 @@ impl LeverClient {
     /// webhooks first. Lever sends nothing until a Super Admin enables the event.
     ///
     /// # Errors
-    /// Any class. After [`crate::transport::ErrorKind::OutcomeUnknown`], a webhook with an unknown token may exist.
+    /// Any class. After [`http_client::ErrorKind::OutcomeUnknown`], a webhook with an unknown token may exist.
     pub async fn create_webhook(&self, url: &str) -> Result<NewWebhook, ServiceError> {
         let body = Body::Json(json!({"url": url, "event": STAGE_CHANGE_EVENT}));
         let call =
@@ -71,7 +71,7 @@ impl LeverClient {
     /// Deletes a webhook that was created through the API.
     ///
     /// # Errors
-    /// Any class; [`crate::transport::ErrorKind::Forbidden`] also for a webhook that another key or a person created.
+    /// Any class; [`http_client::ErrorKind::Forbidden`] also for a webhook that another key or a person created.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), ServiceError> {
         let url = self.client.url(DELETE_WEBHOOK, &["webhooks", super::required(id)])?;
         let call = Call::write(DELETE_WEBHOOK, Method::DELETE, url, Body::Nothing);
@@ -138,8 +138,8 @@ impl Created {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::transport::testing::transport;
-    use crate::transport::{ErrorKind, Service};
+    use http_client::testing::transport;
+    use http_client::{ErrorKind, Service};
     use secrecy::ExposeSecret;
     use std::time::Duration;
     use url::Url;

@@ -2,7 +2,7 @@
 //!
 //! All IDs are opaque: besides UUIDs, live accounts have stage IDs such as `lead-new` (reference: lever-api.md, 0).
 //! Every method waits for the account's rate limit, sends one request per page, and never retries. See
-//! [`crate::transport::ErrorKind`] for the meaning of its errors.
+//! [`http_client::ErrorKind`] for the meaning of its errors.
 
 #[cfg(test)]
 mod fuzz_tests;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use url::Url;
 
-use crate::transport::{
+use http_client::{
     AnswerPart, Body, Call, ErrorKind, Permit, Priority, SendDeadline, Service, ServiceClient, ServiceError,
     SetupError, Transport, api_key,
 };
@@ -33,7 +33,7 @@ pub use services::lever::{
 pub use webhooks::{NewWebhook, STAGE_CHANGE_EVENT, Webhook};
 
 /// Number of rows per page, the maximum that Lever allows (reference: lever-api.md, 2. Paging).
-pub(crate) const LEVER_PAGE_SIZE: usize = 100;
+pub const LEVER_PAGE_SIZE: usize = 100;
 /// Maximum number of stages that are read from an account. The rest is left out.
 const MAX_STAGES: usize = 500;
 /// Maximum number of a candidate's notes that are searched. With more notes, the search fails.

@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{before, erasure, open_pad_checks, stage_scan};
-use crate::coderpad::PadRecord;
 use api::configuration::{Existing, Repeat};
 use api::{Pad, names};
+use coderpad::PadRecord;
 use engine::scan_action::{self, BackfillRule, ListedCandidate};
 use engine::ttl;
 use jiff::{SignedDuration, Timestamp};

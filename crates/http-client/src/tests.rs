@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::rate_limit::{TokenBucket, TokenBuckets};
 use super::{ErrorKind, Priority, RateLimit, Service, ServiceError};
-use crate::coderpad::CREATE_PAD;
+use services::coderpad::CREATE_PAD;
 
 fn bucket(per_second: u32, burst: u32) -> Arc<TokenBucket> {
     TokenBuckets::default().for_key("https://api.example.com", "key", RateLimit { per_second, burst })

@@ -1,8 +1,8 @@
 //! Server of `/livez`, `/readyz` and `/metrics` on the admin address.
 
-use super::health::{Health, PartHealth, page};
 use crate::k8s::api_server_probe::ApiServerProbe;
 use crate::k8s::{Caches, WatchScope};
+use crate::telemetry::health::{Health, PartHealth, page};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::transport::SendDeadline;
-use crate::transport::testing::{FixedAnswer, transport};
+use http_client::SendDeadline;
+use http_client::testing::{FixedAnswer, transport};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;

@@ -7,12 +7,12 @@
 
 use super::stage_scan::SCAN_OVERLAP;
 use super::{SyncContext, SyncError, before, lever_lists};
-use crate::lever::SpanMs;
-use crate::transport::ErrorKind;
 use api::Pad;
 use engine::hints::Hint;
+use http_client::ErrorKind;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use lever::SpanMs;
 use std::collections::HashSet;
 use std::sync::Arc;
 

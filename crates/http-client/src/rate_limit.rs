@@ -76,7 +76,7 @@ pub struct AccountId([u8; digest::SHA256_OUTPUT_LEN]);
 
 impl AccountId {
     /// Returns the ID of a key at an origin.
-    pub(crate) fn for_key(origin: &str, key: &str) -> Self {
+    pub fn for_key(origin: &str, key: &str) -> Self {
         let mut text = digest::Context::new(&digest::SHA256);
         text.update(origin.as_bytes());
         text.update(&[0]);

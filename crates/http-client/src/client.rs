@@ -18,7 +18,7 @@ use url::Url;
 use super::error_response;
 use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
-use crate::telemetry::traces::span_definitions;
+use crate::spans;
 use api::sanitize;
 
 /// Maximum size of an answer, in bytes. The largest answers are pages of 100 opportunities and the files of a pad: a
@@ -32,28 +32,38 @@ const MAX_SEGMENT_LENGTH: usize = 128;
 /// Minimum time between two log lines about the odd rows, or the odd members, of one operation of one account.
 const ODDITY_LOG_INTERVAL: Duration = Duration::from_secs(600);
 
+/// Target of the log lines. The prefix marks lines of the operator itself, which are safe at every level.
+const LOG_TARGET: &str = "pad_operator::http_client";
+
 /// Call to a service.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub struct Call {
     /// Name with placeholders for IDs. It becomes a label and part of messages.
     pub operation: &'static str,
+    /// HTTP method. Every method except GET is a write.
     pub method: Method,
+    /// Address.
     pub url: Url,
+    /// Request body.
     pub payload: Body,
+    /// Timeout, from sending the request to the end of its answer.
     pub time_limit: Duration,
 }
 
 /// Request body of a call.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub enum Body {
+    /// No body.
     Nothing,
+    /// JSON.
     Json(serde_json::Value),
+    /// Form with encoded fields.
     Form(String),
 }
 
 impl Call {
     /// Creates a read.
-    pub(crate) fn get(operation: &'static str, url: Url) -> Self {
+    pub fn get(operation: &'static str, url: Url) -> Self {
         Self {
             operation,
             method: Method::GET,
@@ -64,7 +74,7 @@ impl Call {
     }
 
     /// Creates a write.
-    pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Body) -> Self {
+    pub fn write(operation: &'static str, method: Method, url: Url, payload: Body) -> Self {
         Self { operation, method, url, payload, time_limit: super::REQUEST_TIMEOUT }
     }
 
@@ -74,7 +84,7 @@ impl Call {
 }
 
 /// Returns the trimmed key of a Secret, or an error if it cannot be an API key.
-pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
+pub fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
     let trimmed = sanitize::trimmed(key.expose_secret());
     if trimmed.is_empty() {
         return Err(SetupError::EmptyKey);
@@ -108,7 +118,7 @@ pub struct SendDeadline {
 
 /// Account at one service. Its Debug output contains neither the key nor the header.
 #[derive(Clone, Debug)]
-pub(crate) struct ServiceClient {
+pub struct ServiceClient {
     transport: Transport,
     service: Service,
     base: Url,
@@ -122,7 +132,7 @@ pub(crate) struct ServiceClient {
 
 impl ServiceClient {
     /// Creates a client. `key` is a result of [`api_key`]; paths are appended to `base`.
-    pub(crate) fn new(
+    pub fn new(
         transport: &Transport,
         service: Service,
         base: &Url,
@@ -151,12 +161,12 @@ impl ServiceClient {
     }
 
     /// Returns the same account with the name of its connection for log lines.
-    pub(crate) fn named(self, connection: &str) -> Self {
+    pub fn named(self, connection: &str) -> Self {
         Self { connection: connection.into(), ..self }
     }
 
     /// Reads an answer tolerantly, and reports its oddities in a metric and in rate-limited log lines.
-    pub(crate) fn read_answer<T>(
+    pub fn read_answer<T>(
         &self,
         operation: &'static str,
         answer: &Value,
@@ -174,14 +184,14 @@ impl ServiceClient {
             self.transport.0.metrics.odd(self.service, operation, "row", rows.count);
             if self.may_log(operation, true) {
                 let (count, path) = (rows.count, rows.first);
-                tracing::warn!(%connection, service, operation, count, path, "left out rows of an answer that cannot be read; the other rows are processed");
+                tracing::warn!(target: LOG_TARGET, %connection, service, operation, count, path, "left out rows of an answer that cannot be read; the other rows are processed");
             }
         }
         if let Some(members) = odd.members() {
             self.transport.0.metrics.odd(self.service, operation, "member", members.count);
             if self.may_log(operation, false) {
                 let (count, path) = (members.count, members.first);
-                tracing::warn!(%connection, service, operation, count, path, "dropped members of an answer that cannot be read");
+                tracing::warn!(target: LOG_TARGET, %connection, service, operation, count, path, "dropped members of an answer that cannot be read");
             }
         }
     }
@@ -197,17 +207,18 @@ impl ServiceClient {
     }
 
     /// Returns the ID of the key at its origin. All clients of one key share it.
-    pub(crate) fn id(&self) -> AccountId {
+    pub fn id(&self) -> AccountId {
         self.bucket.id()
     }
 
-    pub(crate) fn transport(&self) -> &Transport {
+    /// Returns the transport of the account.
+    pub fn transport(&self) -> &Transport {
         &self.transport
     }
 
     /// Returns the address of a path below the base. Segments are percent-encoded; an empty last segment adds a
     /// trailing slash.
-    pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, ServiceError> {
+    pub fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, ServiceError> {
         let mut url = self.base.clone();
         let fits =
             |s: &str| s.len() <= MAX_SEGMENT_LENGTH && s != "." && s != ".." && !s.contains(char::is_control);
@@ -228,7 +239,7 @@ impl ServiceClient {
 
     /// Waits for a token of the rate limit. The token does not expire, but the longer it is kept, the less it reflects
     /// the current rate.
-    pub(crate) async fn permit(&self, priority: Priority) -> Permit {
+    pub async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
         self.bucket.take(priority).await;
         let waited = began.elapsed();
@@ -237,7 +248,7 @@ impl ServiceClient {
     }
 
     /// Waits for the rate limit, then sends.
-    pub(crate) async fn send<Raw: DeserializeOwned, T>(
+    pub async fn send<Raw: DeserializeOwned, T>(
         &self,
         priority: Priority,
         call: Call,
@@ -249,7 +260,7 @@ impl ServiceClient {
 
     /// Sends before the deadline or not at all. If it is too late, the error is [`ErrorKind::Unavailable`], as if no
     /// connection could be opened.
-    pub(crate) async fn send_once<Raw: DeserializeOwned, T>(
+    pub async fn send_once<Raw: DeserializeOwned, T>(
         &self,
         SendDeadline { permit, leave_by }: SendDeadline,
         call: Call,
@@ -263,15 +274,14 @@ impl ServiceClient {
     }
 
     /// Sends at once. `convert` checks the decoded answer; an answer that it rejects counts as unreadable.
-    pub(crate) async fn send_now<Raw: DeserializeOwned, T>(
+    pub async fn send_now<Raw: DeserializeOwned, T>(
         &self,
         Permit { priority, waited }: Permit,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, ServiceError> {
         let (service, operation) = (self.service, call.operation);
-        let span =
-            span_definitions::call(service, operation, call.method.as_str(), &call.url, priority, waited);
+        let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
         let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
@@ -294,10 +304,10 @@ impl ServiceClient {
             Ok(_) | Err(_) => self.bucket.accepted(began),
         }
         self.transport.0.metrics.request(service, operation, outcome, priority, took);
-        span_definitions::called(&span, answered, failure);
+        spans::called(&span, answered, failure);
         span.in_scope(|| {
             let (service, elapsed_ms) = (service.label(), took.as_millis());
-            tracing::debug!(service, operation, outcome, status = answered, elapsed_ms, "called a service");
+            tracing::debug!(target: LOG_TARGET, service, operation, outcome, status = answered, elapsed_ms, "called a service");
         });
         result
     }
@@ -393,7 +403,7 @@ impl ServiceClient {
     }
 
     /// Creates an error of this account. If the message quotes the key, the key is replaced.
-    pub(crate) fn error(
+    pub fn error(
         &self,
         class: ErrorKind,
         operation: &'static str,
@@ -450,7 +460,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// Returns the message of the innermost error, such as "Connection refused". The outer errors contain the URL.
-pub(crate) fn root_cause(error: &dyn StdError) -> String {
+pub fn root_cause(error: &dyn StdError) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

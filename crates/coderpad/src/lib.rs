@@ -2,7 +2,7 @@
 //!
 //! The key must belong to an organization owner: only such a key lists all pads and sets a pad's owner (reference:
 //! interview-api.md, 1. Scope of a key). Every method waits for the account's rate limit, sends one request, and never
-//! retries. See [`crate::transport::ErrorKind`] for the meaning of its errors.
+//! retries. See [`http_client::ErrorKind`] for the meaning of its errors.
 
 mod create;
 #[cfg(test)]
@@ -16,11 +16,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use crate::transport::{
+pub use create::CreateError;
+use http_client::{
     AccountId, AnswerPart, Body, Call, ErrorKind, Priority, Service, ServiceClient, ServiceError, SetupError,
     Transport, api_key,
 };
-pub use create::CreateError;
 use services::coderpad::{self as types, RawQuestion, RawQuota, StatusAnswer};
 pub use services::coderpad::{
     CREATE_PAD, CoderPadUser, Environment, EnvironmentFile, NewPad, OrganizationRecord, PadEvent, PadKind,

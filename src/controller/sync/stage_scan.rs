@@ -10,11 +10,10 @@ use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
 use api::configuration::OnArchive;
 use api::pad::{Phase, Trigger, TriggerSource};
 use api::pad_builder;
-use api::served_stage_entries::{self, Fingerprint};
-use api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
+use api::{Pad, PadConfiguration, PadConfigurationStatus, names};
 use engine::hints::Hint;
 use engine::scan_action::ListedCandidate;
-use engine::scan_action::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
+use engine::scan_action::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served_after};
 use engine::stage;
 use engine::ttl;
 use futures::{StreamExt, stream};
@@ -118,7 +117,9 @@ async fn apply(
     }
     let mut after = configuration.status.clone().unwrap_or_default();
     let (mut outcome, now) = (Ok(None), Timestamp::now());
-    if let Some(rule) = in_use(session, configuration) {
+    let others = session.configurations.iter().map(Arc::as_ref);
+    let stages = session.connection.stages();
+    if let Some(rule) = BackfillRule::from_configuration(configuration, others, stages) {
         let entries = after.served_entries.take();
         match apply_to_candidates(session, configuration, &rule, &scan.rows, &pads, entries.as_deref()).await
         {
@@ -131,7 +132,8 @@ async fn apply(
             }
             Err(error) => outcome = Err(error),
         }
-        after.served_entries = served_after(&rule, scan, &pads, entries.as_deref());
+        after.served_entries =
+            served_after(&rule, &scan.rows, scan.shows_absence(), &pads, entries.as_deref());
         if outcome.is_ok() && scan.shows_absence() {
             after.existing_settled_for = after.effective_since;
         }
@@ -154,48 +156,6 @@ async fn apply(
     }
     write(session, configuration, &after).await;
     outcome
-}
-
-/// Returns the served entries for the configuration's status after a scan (contract P9). `pads` contains the Pads that
-/// were created for it.
-pub fn served_after(
-    rule: &BackfillRule,
-    scan: &StageScan,
-    pads: &HashMap<&str, Vec<Arc<Pad>>>,
-    entries: Option<&str>,
-) -> Option<String> {
-    let newly_served = scan.rows.iter().filter_map(|row| {
-        let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        served(rule, row, known)
-    });
-    if !scan.shows_absence() {
-        return served_stage_entries::add(entries, newly_served);
-    }
-    let fingerprints = |row: &ListedCandidate| {
-        [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
-    };
-    served_stage_entries::after_scan(
-        entries,
-        &scan.rows.iter().flat_map(fingerprints).collect(),
-        newly_served,
-    )
-}
-
-/// Returns the settings of a configuration, if it creates pads now.
-fn in_use(session: &SyncContext<'_>, configuration: &PadConfiguration) -> Option<BackfillRule> {
-    let status = configuration.status.as_ref()?;
-    let is_current = Some(status.observed_generation) == configuration.metadata.generation;
-    let is_ready = condition::is_true(configuration.conditions(), condition::types::READY);
-    let others = session.configurations.iter().map(Arc::as_ref);
-    let gives_way = stage::conflict(configuration, others, session.connection.stages()).is_some();
-    let spec = &configuration.spec;
-    (is_current && is_ready && !gives_way && !spec.suspend).then_some(BackfillRule {
-        repeat: spec.repeat,
-        existing: spec.existing,
-        since: status.effective_since?,
-        is_settled: status.existing_is_settled(),
-        kept_skipped: SignedDuration::from_secs(spec.ttl_seconds_after_skipped),
-    })
 }
 
 /// Creates the missing Pads, and adds hints for Pads that must be reconciled again. Returns the missed delivery, if

@@ -15,10 +15,11 @@ use url::Url;
 
 use super::{RateLimit, Transport, TransportMetrics, TransportSettings};
 
-pub(crate) const UNLIMITED_RATE: RateLimit = RateLimit { per_second: 0, burst: 1 };
+/// No rate limit.
+pub const UNLIMITED_RATE: RateLimit = RateLimit { per_second: 0, burst: 1 };
 
 /// Returns a transport without rate limits whose timeout for creating a pad is `create_timeout`.
-pub(crate) fn transport(create_timeout: Duration) -> Transport {
+pub fn transport(create_timeout: Duration) -> Transport {
     let settings =
         TransportSettings { lever_limit: UNLIMITED_RATE, interview_limit: UNLIMITED_RATE, create_timeout };
     Transport::new(settings, TransportMetrics::new(&mut Registry::default())).unwrap()
@@ -26,23 +27,25 @@ pub(crate) fn transport(create_timeout: Duration) -> Transport {
 
 /// Counter of the connections and requests that a [`server`] receives.
 #[derive(Clone, Default)]
-pub(crate) struct ServerLog {
+pub struct ServerLog {
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
 }
 
 impl ServerLog {
-    pub(crate) fn connections(&self) -> usize {
+    /// Returns the number of connections.
+    pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn requests(&self) -> usize {
+    /// Returns the number of complete requests.
+    pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
 
 /// Starts a server that reads one request per connection, headers and body, and then calls `answer`.
-pub(crate) async fn server<F, Fut>(answer: F) -> (Url, ServerLog)
+pub async fn server<F, Fut>(answer: F) -> (Url, ServerLog)
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
@@ -64,28 +67,29 @@ where
 }
 
 /// Closes a connection with a reset.
-pub(crate) async fn reset(stream: TcpStream) {
+pub async fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
 }
 
 /// Keeps the connection open for 60 s without an answer.
-pub(crate) async fn silence(stream: TcpStream) {
+pub async fn silence(stream: TcpStream) {
     tokio::time::sleep(Duration::from_secs(60)).await;
     drop(stream);
 }
 
 /// Answers with exactly these bytes, then closes the connection.
-pub(crate) async fn bytes(mut stream: TcpStream, answer: Vec<u8>) {
+pub async fn bytes(mut stream: TcpStream, answer: Vec<u8>) {
     let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
 }
 
 /// Body that a test server sends as the answer to every request, with status 200.
 #[derive(Clone, Default)]
-pub(crate) struct FixedAnswer(Arc<Mutex<Vec<u8>>>);
+pub struct FixedAnswer(Arc<Mutex<Vec<u8>>>);
 
 impl FixedAnswer {
-    pub(crate) async fn start() -> (Url, Self) {
+    /// Starts the server. Returns its address and a handle to its answer.
+    pub async fn start() -> (Url, Self) {
         let shown = Self::default();
         let answers = shown.clone();
         let (url, _) = server(move |stream| {
@@ -98,13 +102,14 @@ impl FixedAnswer {
         (url, shown)
     }
 
-    pub(crate) fn set(&self, body: Vec<u8>) {
+    /// Sets the body of the next answers.
+    pub fn set(&self, body: Vec<u8>) {
         *self.0.lock() = body;
     }
 }
 
 /// Reads a whole request, headers and body. Returns false if the client closed the connection first.
-pub(crate) async fn read_request(stream: &mut TcpStream) -> bool {
+pub async fn read_request(stream: &mut TcpStream) -> bool {
     let mut request = Vec::new();
     let mut chunk = [0; 4096];
     loop {

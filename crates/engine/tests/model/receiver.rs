@@ -13,10 +13,10 @@ use api::configuration::{Existing, Repeat};
 use api::names;
 use api::pad::TriggerSource;
 use api::served_stage_entries::{self, Fingerprint};
-use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action, served};
+use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action, served_after};
 use engine::stage_change::{PadAction, StageChangeEvent, choose_action};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The Pads in a cache.
@@ -24,7 +24,7 @@ type CachedPads = Vec<Interned<PadObject>>;
 
 static DELIVERED: Memo<(CachedPads, u8), PadAction> = Memo::new();
 static SCANNED: Memo<(CachedPads, u8, Vec<u8>), BackfillAction> = Memo::new();
-static SERVED: Memo<(CachedPads, u8), bool> = Memo::new();
+static SERVED: Memo<(CachedPads, u8, Vec<u8>), Vec<u8>> = Memo::new();
 
 fn real_pads(known: &CachedPads) -> Vec<Arc<Pad>> {
     known.iter().map(|pad| Arc::new(pad.pad.clone())).collect()
@@ -81,6 +81,25 @@ fn row(entry: u8) -> ListedCandidate {
         notes: Vec::new(),
     };
     ListedCandidate::from_opportunity(&opportunity(&candidate), STAGE).unwrap()
+}
+
+/// Returns the value in the configuration's status for these served entries.
+fn fingerprints(entries: &[u8]) -> Option<String> {
+    served_stage_entries::add(
+        None,
+        entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, entry_time(*entry))),
+    )
+}
+
+/// Returns the served entries after a complete scan that has found the candidate.
+fn served(known: CachedPads, entry: u8, stored: Vec<u8>) -> Vec<u8> {
+    SERVED.get((known, entry, stored), |(known, entry, stored)| {
+        let pads = HashMap::from([(OPPORTUNITY, real_pads(known))]);
+        let after = served_after(&rule(), &[row(*entry)], true, &pads, fingerprints(stored).as_deref());
+        let is_served =
+            |one: &u8| served_stage_entries::contains(after.as_deref(), OPPORTUNITY, entry_time(*one), None);
+        (0..=*entry).filter(is_served).collect()
+    })
 }
 
 impl Scenario {
@@ -204,9 +223,7 @@ impl Scenario {
         let forgets = self.is(Mutant::ForgetServed);
         let stored = if forgets { Vec::new() } else { list.served.clone() };
         let action = SCANNED.get((known.clone(), entry, stored), |(known, entry, stored)| {
-            let all = stored.iter().map(|entry| Fingerprint::new(OPPORTUNITY, entry_time(*entry)));
-            let entries = served_stage_entries::add(None, all);
-            backfill_action(&rule(), &row(*entry), &real_pads(known), entries.as_deref())
+            backfill_action(&rule(), &row(*entry), &real_pads(known), fingerprints(stored).as_deref())
         });
         match action {
             BackfillAction::Nothing => {}
@@ -222,11 +239,9 @@ impl Scenario {
             }
             BackfillAction::Skip(name) => panic!("no candidate precedes the rule: {name}"),
         }
-        let is_served = SERVED
-            .get((known, entry), |(known, entry)| served(&rule(), &row(*entry), &real_pads(known)).is_some());
         // The write fails if the served entries have changed since they were read.
-        if is_served && !forgets && state.served == list.served {
-            state.add_served(vec![entry]);
+        if !forgets && state.served == list.served {
+            state.served = served(known, entry, list.served.clone());
         }
         Some(())
     }

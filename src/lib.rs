@@ -15,10 +15,11 @@
 //! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`sync`] detects changes
 //! without a webhook and adds hints for the affected Pads. [`lever`] and [`coderpad`] are the clients of the two
 //! services, over a shared [`transport`] and independent of Kubernetes. [`k8s`] watches and writes Kubernetes objects.
-//! [`run`] connects all components.
+//! [`run`] connects all components. [`check`] tries both accounts without any of them.
 
 pub use ::api;
 pub use api::sanitize;
+pub mod check;
 pub mod cli;
 pub mod coderpad;
 pub mod controller;

@@ -149,7 +149,9 @@ fn order(pads: &[PadRecord], sort: PadSort) -> Finding {
     Finding::warning(
         what,
         "not newest first: CoderPad ignores the order",
-        format!("The operator reads open pads one by one, and sees their state later. {REPORT}"),
+        format!(
+            "The operator then reads open pads one by one, and sees the end of an interview up to a day late. {REPORT}"
+        ),
         Topic::Lists,
     )
 }
@@ -218,7 +220,9 @@ pub(super) fn pad_rows(pads: &[PadRecord], rows: &[Value]) -> Vec<Finding> {
                 "after updated_at in {late} of {}: ending does not move updated_at",
                 plural(ended.len(), "ended pad")
             ),
-            format!("The operator sees the end of interviews later. {REPORT}"),
+            format!(
+                "The operator then reads open pads one by one, and sees the end of an interview up to a day late. {REPORT}"
+            ),
             Topic::Lists,
         )
     } else {
@@ -249,7 +253,7 @@ pub(super) fn pad_rows(pads: &[PadRecord], rows: &[Value]) -> Vec<Finding> {
     found.push(words(
         "type",
         types.iter().map(|(word, known)| (word.as_str(), *known)),
-        "The operator does not link a pad of an unknown type, and asks a person.",
+        "The operator links a live pad of an unknown type, but no take-home: it asks a person.",
     ));
     let missing: Vec<&str> = LIST_MEMBERS
         .into_iter()

@@ -12,7 +12,7 @@ use api::configuration::PadType;
 use api::connection::WebhookMode;
 use api::{LeverConnection, PadConfiguration, SecretKeyRef};
 use kube::config::KubeConfigOptions;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
 /// Reads a connection, `NAMESPACE/NAME`, its Secrets and its PadConfigurations.
 pub(super) async fn target(name: &str, allowed: &[String]) -> anyhow::Result<Target> {
@@ -23,7 +23,10 @@ pub(super) async fn target(name: &str, allowed: &[String]) -> anyhow::Result<Tar
     let cluster = found.context(
         "--connection reads the cluster; to check without one, use LEVER_API_KEY and CODERPAD_API_KEY",
     )?;
-    let client = cluster.client()?.0;
+    read(&cluster.client()?.0, namespace, name, allowed).await
+}
+
+async fn read(client: &Client, namespace: &str, name: &str, allowed: &[String]) -> anyhow::Result<Target> {
     let connections: Api<LeverConnection> = Api::namespaced(client.clone(), namespace);
     let connection = connections.get(name).await;
     let connection =
@@ -33,7 +36,7 @@ pub(super) async fn target(name: &str, allowed: &[String]) -> anyhow::Result<Tar
     let configurations =
         configurations.with_context(|| format!("cannot list PadConfigurations in namespace {namespace}"))?;
     let (configurations, _) = split(configurations.items);
-    let reader = AccountReader { secrets: Secrets::without_watch(&client), namespace, allowed };
+    let reader = AccountReader { secrets: Secrets::without_watch(client), namespace, allowed };
     let spec = &connection.spec;
     let mut problems = Vec::new();
     let lever =
@@ -109,5 +112,100 @@ impl AccountReader<'_> {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::{Request, Response};
+    use secrecy::ExposeSecret as _;
+    use serde_json::{Value, json};
+    use std::convert::Infallible;
+
+    /// Returns an API server with one connection, one of its two Secrets, and configurations of two connections.
+    fn api_server() -> Client {
+        let object = |kind: &str, name: &str, rest: Value| {
+            let mut object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
+                "metadata": {"name": name, "namespace": "hiring"}});
+            object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            object
+        };
+        let key = |key: &str| json!({"apiKeySecretRef": {"name": "acme", "key": key}});
+        let connection = object(
+            "LeverConnection",
+            "acme",
+            json!({
+            "spec": {"lever": key("lever-api-key"), "interview": key("interview-api-key")},
+            "status": {"observedGeneration": 1, "webhookURL": "https://hooks.example.com/w"}}),
+        );
+        let configuration = |name: &str, of: &str| {
+            let spec = json!({"connectionRef": {"name": of}, "stage": "Take-home", "tag": "t", "type": "TakeHome",
+                "questionID": 7, "ownerEmail": "lead@example.com"});
+            object("PadConfiguration", name, json!({ "spec": spec }))
+        };
+        let configurations = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfigurationList", "metadata": {},
+            "items": [configuration("ours", "acme"), configuration("other", "sandbox")]});
+        // "a-key"
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme", "namespace": "hiring"},
+            "data": {"lever-api-key": "YS1rZXk="}});
+        let answer = move |path: &str| match path.rsplit('/').next().unwrap_or_default() {
+            "padconfigurations" => (200, configurations.clone()),
+            "acme" if path.contains("/secrets/") => (200, secret.clone()),
+            "acme" => (200, connection.clone()),
+            _ => (
+                404,
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found"}),
+            ),
+        };
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let (status, body) = answer(request.uri().path());
+            let response = Response::builder().status(status).body(Body::from(body.to_string()));
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        Client::new(service, "hiring")
+    }
+
+    #[tokio::test]
+    async fn keys_and_rules_of_the_connection_are_read() {
+        let target = read(&api_server(), "hiring", "acme", &[]).await.unwrap();
+        let lever = target.lever.unwrap();
+        assert_eq!((lever.key.expose_secret(), lever.url.as_str()), ("a-key", "https://api.lever.co/v1"));
+        assert_eq!(lever.place, "Secret acme, key lever-api-key");
+        let rule = Rule {
+            configuration: "ours".into(),
+            stage: Some("Take-home".into()),
+            tag: Some("t".into()),
+            question: Some(7),
+            take_home: Some(true),
+            owner: Some("lead@example.com".into()),
+        };
+        assert_eq!(target.rules, [rule]);
+        assert_eq!(target.webhook_url.as_deref(), Some("https://hooks.example.com/w"));
+        assert!(target.interview.is_none());
+        let problems: Vec<&str> = target.problems.iter().map(|problem| problem.detail.as_str()).collect();
+        assert_eq!(problems, ["Secret acme has no value under the key interview-api-key. Add it"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_not_read_for_an_address_that_is_not_allowed() {
+        let reader = AccountReader {
+            secrets: Secrets::without_watch(&api_server()),
+            namespace: "hiring",
+            allowed: &[],
+        };
+        let key = SecretKeyRef { name: "acme".into(), key: "lever-api-key".into() };
+        let mut problems = Vec::new();
+        let account = reader.account(Service::Lever, "https://evil.example/v1", &key, &mut problems).await;
+        assert!(account.is_none());
+        assert_eq!(problems[0].detail, "https://evil.example/v1: its origin is not allowed");
+    }
+
+    #[tokio::test]
+    async fn a_missing_connection_is_named() {
+        let error = read(&api_server(), "hiring", "none", &[]).await.unwrap_err();
+        assert!(error.to_string().contains("LeverConnection none in namespace hiring"), "{error}");
+        assert!(target("acme", &[]).await.unwrap_err().to_string().contains("hiring/acme"));
     }
 }

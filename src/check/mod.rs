@@ -66,7 +66,7 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<u8> {
     if let Some(candidate) = args.candidate.as_deref().filter(|_| args.write_test) {
         let stop = write_test::stop_on_signal()?;
         if report.level() == Level::Failure {
-            anyhow::bail!("{}\nThe write test needs accounts without failures.", report.text());
+            anyhow::bail!("{}\nthe write test needs accounts without failures", report.text());
         }
         if !args.yes {
             write_test::confirm(candidate)?;
@@ -116,7 +116,12 @@ pub async fn report(target: &Target, options: &CheckOptions) -> anyhow::Result<R
             "Recorded answers",
             vec![match recorder.result() {
                 Ok(count) => Finding::ok(place, format!("{count} files, without any text of the answers")),
-                Err(error) => Finding::failure(place, error, "Choose a writable folder.", Topic::Answers),
+                Err(error) => Finding::failure(
+                    place,
+                    error,
+                    "--record: choose a folder that can be written",
+                    Topic::Answers,
+                ),
             }],
         ));
     }

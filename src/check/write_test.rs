@@ -263,7 +263,7 @@ impl WriteTest<'_> {
             Finding::warning(
                 format!("type of the {kind}"),
                 format!("{word:?}, which the operator does not take for a {kind}"),
-                format!("The operator does not link such a pad. {REPORT}"),
+                format!("The operator links a live pad of an unknown type, but no take-home: it asks a person. {REPORT}"),
                 Topic::Writes,
             )
         });
@@ -476,7 +476,7 @@ fn echo(kind: &str, new: &NewPad, pad: &PadRecord, json: &Value) -> Finding {
     Finding::warning(
         what,
         format!("not as asked: {}", different.join(", ")),
-        format!("The operator reports it in a condition, and waits for a person where it matters. {REPORT}"),
+        format!("Do not rely on this setting: look at the next pads in CoderPad. {REPORT}"),
         Topic::Writes,
     )
 }

@@ -37,7 +37,7 @@ impl Pace {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Waits for the turn of the next request. Returns false if no request is left.
+    /// Waits until the next request may be sent. Returns false if no request is left.
     pub(super) async fn take(&self) -> bool {
         let take = |left: u32| left.checked_sub(1);
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
@@ -160,7 +160,7 @@ impl Caller {
         }
     }
 
-    /// Sends a call when it is its turn.
+    /// Sends a call as soon as the pace permits it.
     pub(super) async fn send(&self, call: Call) -> Answer {
         let (operation, url) = (call.operation, call.url.clone());
         if !self.pace.take().await {

@@ -272,7 +272,7 @@ pub(super) fn pad_rows(pads: &[PadRecord], rows: &[Value]) -> Vec<Finding> {
     found
 }
 
-/// Returns the finding about the words of one member: each with whether the operator knows it.
+/// Returns the finding about the words of one member. Each is true if it is known to the operator.
 fn words<'a>(name: &str, met: impl Iterator<Item = (&'a str, bool)>, consequence: &str) -> Finding {
     let met: BTreeSet<(String, bool)> =
         met.map(|(word, known)| (word.chars().take(40).collect(), known)).collect();

@@ -143,6 +143,7 @@ fn exit_code(status: &Status) -> anyhow::Result<u8> {
 mod tests {
     use super::*;
     use crate::cli::ReportFormat;
+    use axum::http::{Request, Response};
     use serde_json::{Value, json};
 
     fn pod(ready: &str, container: &Value) -> Pod {
@@ -191,6 +192,52 @@ mod tests {
         assert_eq!(exit_code(&status(failed("1"))).unwrap(), 1);
         let error = exit_code(&status(json!({"status": "Failure", "message": "no such file"}))).unwrap_err();
         assert_eq!(error.to_string(), "the check did not run: no such file");
+    }
+
+    /// Returns a cluster with these Pods whose API server denies the rest.
+    fn denying(pods: Option<Vec<Pod>>) -> TargetCluster {
+        let denied = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden",
+            "message": "denied", "code": 403});
+        let list =
+            pods.map(|pods| json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}));
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let (code, body) = match &list {
+                Some(list) if request.uri().path() == "/api/v1/pods" => (200, list),
+                _ => (403, &denied),
+            };
+            let body = kube::client::Body::from(body.to_string().into_bytes());
+            let response = Response::builder().status(code).body(body);
+            async move { Ok::<_, std::convert::Infallible>(response.unwrap()) }
+        });
+        TargetCluster::with_client(Client::new(service, "hiring"), "hiring")
+    }
+
+    #[tokio::test]
+    async fn an_error_names_the_missing_permission_or_pod() {
+        let args = |operator_namespace: Option<&str>| CheckArgs {
+            connection: "acme".into(),
+            output: ReportFormat::Text,
+            operator_namespace: operator_namespace.map(str::to_owned),
+        };
+        let mut text = String::new();
+        for (case, cluster, args) in [
+            ("without the permission to list Pods", denying(None), args(None)),
+            ("without the permission to list Pods of a namespace", denying(None), args(Some("operators"))),
+            (
+                "without a ready Pod",
+                denying(Some(vec![pod("False", &json!({"name": "pad-operator"}))])),
+                args(None),
+            ),
+            (
+                "without the permission to exec",
+                denying(Some(vec![operator(&["run"], json!([]))])),
+                args(None),
+            ),
+        ] {
+            let error = check(&cluster, &args).await.unwrap_err();
+            text.push_str(&format!("# {case}\n\nerror: {error:#}\n\n"));
+        }
+        test_support::assert_snapshot("kubectl-pad-check", text.trim_end());
     }
 
     /// Answers one list of Pods, then one exec with a report and exit code 1.

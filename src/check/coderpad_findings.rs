@@ -1,6 +1,6 @@
 //! Findings about CoderPad's answers, without any I/O.
 
-use super::lever_findings::{REPORT, setting};
+use super::lever_findings::{REPORT, row_on_two_pages, setting};
 use super::report::{Finding, Topic};
 use super::service_findings::plural;
 use super::target::Rule;
@@ -191,12 +191,7 @@ pub(super) fn second_page(first: &PadPage, answer: &Value, endpoint: &Url, sort:
     };
     let repeated = second.pads.iter().filter(|pad| first.pads.iter().any(|known| known.id == pad.id)).count();
     if repeated > 0 {
-        return Finding::warning(
-            what,
-            format!("{} of the first page also in the second", plural(repeated, "row")),
-            REPORT,
-            Topic::Lists,
-        );
+        return row_on_two_pages(what, repeated);
     }
     let time = |pad: &PadRecord| match sort {
         PadSort::Created => Some(pad.created_at),

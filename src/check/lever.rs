@@ -73,8 +73,7 @@ impl LeverCheck<'_> {
         key.push(self.finding(LIST_WEBHOOKS, need, &webhooks, || "may be listed".to_owned()));
         sections.push(Section::new("Lever key", key));
 
-        let mut shape: Vec<Finding> =
-            list.result.as_ref().map(|answer| findings::rows(answer)).unwrap_or_default();
+        let mut shape: Vec<Finding> = list.result.as_ref().map(findings::rows).unwrap_or_default();
         shape.extend(single.flatten());
         sections.push(Section::new("Shape of Lever's answers", shape));
         sections.push(Section::new("Lever: stages and tags", findings::stages(&known, &self.target.rules)));

@@ -308,17 +308,18 @@ impl Filtered<'_> {
     }
 }
 
+/// Returns the finding about rows of the first page that are also in the second.
+pub(super) fn row_on_two_pages(what: &str, rows: usize) -> Finding {
+    let detail = format!("{} of the first page also in the second", plural(rows, "row"));
+    Finding::warning(what, detail, REPORT, Topic::Lists)
+}
+
 /// Returns the finding about two consecutive short pages, compared with the long first page.
 pub(super) fn paging(first: &[&str], second: &[&str], all: &[&str]) -> Finding {
     let what = "pages";
     let repeated = second.iter().filter(|id| first.contains(id)).count();
     if repeated > 0 {
-        return Finding::warning(
-            what,
-            format!("{} of the first page also in the second", plural(repeated, "row")),
-            REPORT,
-            Topic::Lists,
-        );
+        return row_on_two_pages(what, repeated);
     }
     let read: Vec<&str> = first.iter().chain(second).copied().collect();
     let is_prefix = all.iter().zip(&read).all(|(one, other)| one == other);

@@ -23,6 +23,7 @@ pub use target::{Account, Rule, Target};
 pub use write_test::{WriteOptions, write_and_clean_up};
 
 use crate::cli::{CheckArgs, ReportFormat};
+use crate::run::stop_on_signal;
 use crate::transport::Service;
 use calls::{Caller, Pace, Recorder};
 use coderpad::InterviewCheck;
@@ -31,6 +32,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Maximum number of requests.
 pub const MAX_CALLS: u32 = 40;
@@ -64,7 +66,8 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<u8> {
     let options = CheckOptions { record: args.record.clone(), ..CheckOptions::default() };
     let mut report = report(&target, &options).await?;
     if let Some(candidate) = args.candidate.as_deref().filter(|_| args.write_test) {
-        let stop = write_test::stop_on_signal()?;
+        let stop = CancellationToken::new();
+        stop_on_signal(stop.clone())?;
         if report.level() == Level::Failure {
             anyhow::bail!("{}\nthe write test needs accounts without failures", report.text());
         }

@@ -8,7 +8,7 @@ use super::target::{Rule, Target};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, PadSort};
 use crate::lever::{STAGE_CHANGE_EVENT, is_record};
 use crate::transport::{Body, Call, Service};
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use reqwest::Method;
@@ -55,26 +55,6 @@ impl Default for WriteOptions {
             max_list_lag: Duration::from_secs(90),
         }
     }
-}
-
-/// Returns a token that SIGINT and SIGTERM cancel.
-///
-/// # Errors
-/// If the process cannot handle signals.
-pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    let cancelled = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancelled.cancel();
-    });
-    Ok(stop)
 }
 
 /// Asks on the terminal.
@@ -564,7 +544,8 @@ impl Cleanup<'_> {
             found.push(done("link", removed, by_hand));
         }
         if written.tags {
-            let removed = self.remove(REMOVE_TAGS, "removeTags", "tags", &[self.test.mark.clone()]).await;
+            let removed =
+                self.remove(REMOVE_TAGS, "removeTags", "tags", std::slice::from_ref(&self.test.mark)).await;
             found.push(done(
                 "tag",
                 removed,

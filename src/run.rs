@@ -4,6 +4,7 @@
 //! immediately. On SIGTERM, the process stops accepting work, completes requests in flight, and releases the Lease.
 
 use crate::cli::RunArgs;
+use crate::controller::configuration::duplicate_rules::Duplicates;
 use crate::controller::fair_share::FairShare;
 use crate::controller::pad_budget::PadBudget;
 use crate::controller::quotas::Quotas;
@@ -28,7 +29,8 @@ use futures::FutureExt;
 use kube::Client;
 use kube::config::KubeConfigOptions;
 use kube::runtime::events::{Recorder, Reporter};
-use prometheus_client::metrics::info::Info;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,8 +65,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             .context("cannot set up the HTTP client")?;
     let receiver_metrics = webhook::WebhookMetrics::new(&mut registry);
     let metrics = controller::metrics::ControllerMetrics::new(&mut registry);
-    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("pad_operator_build", "Version of the operator", build);
+    // Not of the OpenMetrics type info, so that parsers of the older text format of Prometheus can read the page too.
+    let build = Family::<[(&str, &str); 1], Gauge>::default();
+    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+    registry.register("pad_operator_build_info", "Version of the operator", build);
     registry.register_collector(Box::new(ProcessMetrics::starting()));
 
     // Outlives the graceful shutdown, so that work in flight can complete.
@@ -165,10 +169,12 @@ impl Reconciler<'_> {
         });
         let turns = FairShare::new(self.args.concurrency);
         let quotas = Arc::<Quotas>::default();
+        let duplicates = Arc::<Duplicates>::default();
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
             let context = Context {
                 pad_budget: PadBudget::new(quotas.clone()),
+                duplicates: duplicates.clone(),
                 ..self.context(scope, &accounts, &settings, &turns)
             };
             let context = Arc::new(context);
@@ -210,6 +216,7 @@ impl Reconciler<'_> {
             health: self.health.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             pad_budget: Default::default(),
+            duplicates: Default::default(),
             memory: Default::default(),
             candidate_loader: Default::default(),
             syncs: Default::default(),

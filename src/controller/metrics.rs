@@ -1,7 +1,5 @@
 //! Metrics of the leader. Label values come from closed sets, except the names of existing connections.
 
-use crate::controller::runtime::ReconcileError;
-use crate::k8s::patch::WriteError;
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -57,8 +55,12 @@ impl Origin {
     }
 }
 
-/// Outcomes of passes that failed because of the API server.
-const FAILURE_OUTCOMES: [&str; 2] = ["write_failed", "secret_unreadable"];
+/// Outcome of a pass without an error.
+pub const SUCCEEDED: &str = "ok";
+/// Outcome of a pass that could not write an object.
+pub const WRITE_FAILED: &str = "write_failed";
+/// Outcome of a pass that could not read a Secret.
+pub const SECRET_UNREADABLE: &str = "secret_unreadable";
 /// Outcomes of a sync: complete and incomplete.
 const SYNC_OUTCOMES: [&str; 2] = ["ok", "broken_off"];
 
@@ -155,19 +157,12 @@ impl ControllerMetrics {
     }
 
     /// Records the outcome and duration of a pass.
-    pub(super) fn observe_reconcile(&self, kind: &str, failure: Option<&ReconcileError>, took: Duration) {
+    pub(super) fn observe_reconcile(&self, kind: &str, outcome: &'static str, took: Duration) {
         let labels = |outcome| PassLabels { kind: kind.to_owned(), outcome };
         // Pre-register the failures, so that `increase()` sees the first one.
-        if failure.is_none() {
-            FAILURE_OUTCOMES.iter().for_each(|outcome| drop(self.reconciles.get_or_create(&labels(outcome))));
+        for failure in [WRITE_FAILED, SECRET_UNREADABLE] {
+            drop(self.reconciles.get_or_create(&labels(failure)));
         }
-        let outcome = match failure {
-            None => "ok",
-            Some(ReconcileError::Write(WriteError::Conflict { .. })) => "conflict",
-            Some(ReconcileError::Write(WriteError::Gone)) => "gone",
-            Some(ReconcileError::Write(WriteError::Api(_) | WriteError::Json(_))) => FAILURE_OUTCOMES[0],
-            Some(ReconcileError::Secret(_)) => FAILURE_OUTCOMES[1],
-        };
         self.reconciles.get_or_create(&labels(outcome)).inc();
         self.reconcile_seconds
             .get_or_create(&KindLabels { kind: kind.to_owned() })

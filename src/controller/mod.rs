@@ -22,6 +22,7 @@ use crate::k8s::{Cache, WatchScope, secrets::Secrets, with_timeout};
 use crate::sync::requests::SyncQueue;
 use crate::telemetry::health::Health;
 use api::LeverConnection;
+use configuration::duplicate_rules::Duplicates;
 use engine::warning_events;
 use fair_share::FairShare;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -59,6 +60,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// Service clients of the connections.
     pub service_clients: Arc<ServiceClientCache>,
+    /// Rules of several connections for the same candidates.
+    pub duplicates: Arc<Duplicates>,
     /// Settings from the flags.
     pub settings: Arc<Settings>,
     /// Metrics of the leader.
@@ -69,7 +72,7 @@ pub struct Context {
     pub recorder: Recorder,
     /// Remaining pads by the quota of the plan and by the hourly limit.
     pub pad_budget: PadBudget,
-    /// What this process remembers about each Pad.
+    /// Memory about each Pad.
     pub memory: PadMemory,
     /// Batched candidate reads.
     pub candidate_loader: CandidateLoader,

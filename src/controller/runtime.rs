@@ -1,6 +1,6 @@
 //! Runs a controller of any kind on its [`WorkQueue`], with backoff after failures and graceful shutdown.
 
-use super::metrics::ControllerMetrics;
+use super::metrics::{self, ControllerMetrics};
 use super::work_queue::WorkQueue;
 use crate::k8s::pad_index::Indexed;
 use crate::k8s::patch::WriteError;
@@ -38,6 +38,18 @@ pub enum ReconcileError {
     Secret(#[from] SecretError),
 }
 
+impl ReconcileError {
+    /// Returns the outcome of the pass in metrics.
+    fn outcome(&self) -> &'static str {
+        match self {
+            ReconcileError::Write(WriteError::Conflict { .. }) => "conflict",
+            ReconcileError::Write(WriteError::Gone) => "gone",
+            ReconcileError::Write(WriteError::Api(_) | WriteError::Json(_)) => metrics::WRITE_FAILED,
+            ReconcileError::Secret(_) => metrics::SECRET_UNREADABLE,
+        }
+    }
+}
+
 /// Requeue delay of an object that nothing triggers before; `None`: only a trigger.
 pub type Requeue = Option<Duration>;
 
@@ -54,7 +66,7 @@ impl<K> Reconciled for K where
 
 /// Reconciler of one kind.
 pub trait Reconcile<K>: Send + Sync + 'static {
-    /// What a pass holds while it runs, such as a permit.
+    /// Held by a pass, such as a permit.
     type Turn: Send + 'static;
 
     /// Waits for the turn of a queued object. `None` if no pass is needed before the next trigger. The future returns
@@ -204,7 +216,7 @@ async fn pass<K, R>(
     object: Arc<K>,
     turn: R::Turn,
     reconciler: Arc<R>,
-    metrics: ControllerMetrics,
+    controller_metrics: ControllerMetrics,
     health: Health,
 ) -> Result<Requeue, ReconcileError>
 where
@@ -217,7 +229,8 @@ where
     let traced = ReconcileSpan::new(&kind, &namespace, &name, mark, reconciler.continues_trace(&object));
     let reconciled = traced.run(reconciler.reconcile(object, turn));
     let result = health.supervise_pass(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
-    metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());
+    let outcome = result.as_ref().err().map_or(metrics::SUCCEEDED, ReconcileError::outcome);
+    controller_metrics.observe_reconcile(&kind, outcome, began.elapsed());
     result
 }
 

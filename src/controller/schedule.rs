@@ -2,9 +2,15 @@
 //! transient failure).
 
 use super::backoff::jittered;
+use crate::k8s::ObjectKey;
 use api::LeverConnection;
 use jiff::Timestamp;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Delay after the first failed attempt.
 const RETRY_DELAY_INITIAL: Duration = Duration::from_secs(5);
@@ -30,9 +36,51 @@ pub fn interval(connection: &LeverConnection) -> Option<Duration> {
     Some(Duration::from(connection.spec.sync.interval)).filter(|interval| !interval.is_zero())
 }
 
+/// Result of the last poll of an object, and the schedule of the next one.
+#[derive(Clone, Debug)]
+pub struct Polled<K, T> {
+    /// Inputs of the poll. A change makes another poll due.
+    pub key: K,
+    /// The result.
+    pub result: T,
+    /// The reconcile request that the poll handled.
+    pub handled: Option<String>,
+    /// Number of consecutive transient failures, including this poll.
+    pub failures: u32,
+    /// Time of the next poll. None: on request or on a change.
+    pub next: Option<Instant>,
+}
+
+impl<K, T> Polled<K, T> {
+    /// Reports whether another poll is due. `requested` is the value of the annotation for reconcile requests.
+    pub fn is_outdated<Q: ?Sized>(&self, key: &Q, requested: Option<&str>, now: Instant) -> bool
+    where
+        K: PartialEq<Q>,
+    {
+        let is_new_request = requested.is_some() && requested != self.handled.as_deref();
+        self.key != *key || is_new_request || self.next.is_some_and(|next| next <= now)
+    }
+}
+
+/// Returns the time of the poll after one at `now`: after the interval, or earlier after transient failures.
+pub fn next_poll(
+    now: Instant,
+    failures: u32,
+    asked_for: Option<Duration>,
+    interval: Option<Duration>,
+) -> Option<Instant> {
+    let pause = match failures {
+        0 => with_jitter(interval?, now),
+        _ => after_failures(failures, interval, asked_for),
+    };
+    Some(now + pause)
+}
+
 /// Adds up to 10% jitter to an interval, so that connections do not poll in lockstep.
-pub fn with_jitter(interval: Duration, seed: u64) -> Duration {
-    interval + (jittered(interval, seed) - interval) / 2
+fn with_jitter(interval: Duration, seed: impl Hash) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    seed.hash(&mut hasher);
+    interval + (jittered(interval, hasher.finish()) - interval) / 2
 }
 
 /// Returns the delay after a number of consecutive failures. It grows exponentially up to the interval, if set. A
@@ -44,9 +92,34 @@ pub fn after_failures(failures: u32, interval: Option<Duration>, asked_for: Opti
     pause.max(asked_for.unwrap_or_default().min(REQUEUE_RETRY_AFTER_MAX))
 }
 
+/// State of many objects in memory, by namespace and name. A restart loses it, and an object that is deleted and created
+/// again starts without it.
+#[derive(Debug, Default)]
+pub struct ObjectStates<T> {
+    states: Mutex<HashMap<ObjectKey, (Option<String>, T)>>,
+}
+
+impl<T: Default> ObjectStates<T> {
+    /// Calls a function with the state of an object.
+    pub fn with<R>(&self, object: &impl ResourceExt, use_state: impl FnOnce(&mut T) -> R) -> R {
+        let mut states = self.states.lock();
+        let (uid, state) = states.entry(ObjectKey::from_object(object)).or_default();
+        if *uid != object.uid() {
+            (*uid, *state) = (object.uid(), T::default());
+        }
+        use_state(state)
+    }
+
+    /// Drops the state of a deleted object.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.states.lock().remove(&ObjectKey::new(namespace, name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::Secret;
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -57,6 +130,25 @@ mod tests {
         let pauses: Vec<_> = (0..200).map(|seed| with_jitter(seconds(300), seed)).collect();
         assert!(pauses.iter().all(|pause| (seconds(300)..=seconds(330)).contains(pause)), "{pauses:?}");
         assert!(pauses.iter().any(|pause| *pause > seconds(315)));
+    }
+
+    #[test]
+    fn an_object_that_is_created_again_starts_without_state() {
+        let states = ObjectStates::<u32>::default();
+        let object = |name: &str, uid: &str| {
+            let metadata = serde_json::json!({"name": name, "namespace": "hiring", "uid": uid});
+            serde_json::from_value::<Secret>(serde_json::json!({"metadata": metadata})).unwrap()
+        };
+        let count = |object: &Secret| {
+            states.with(object, |count| {
+                *count += 1;
+                *count
+            })
+        };
+        assert_eq!([count(&object("a", "1")), count(&object("b", "1")), count(&object("a", "1"))], [1, 1, 2]);
+        assert_eq!(count(&object("a", "2")), 1);
+        states.forget("hiring", "a");
+        assert_eq!(count(&object("a", "2")), 1);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! must never be sent to a URL that the cluster administrator has not allowed.
 
 use super::coderpad_organization::{KeyOrganization, Organization};
-use super::configuration::duplicate_rules::Duplicates;
 use crate::coderpad::InterviewClient;
 use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, Secrets};
@@ -138,8 +137,6 @@ impl ServiceClientError {
 
 /// Cache of the clients of all connections.
 pub struct ServiceClientCache {
-    /// Registry of rules that serve the same candidates through different connections.
-    pub duplicates: Duplicates,
     transport: Transport,
     secrets: Secrets,
     allowed: Vec<String>,
@@ -159,14 +156,7 @@ struct CachedClients {
 impl ServiceClientCache {
     /// Returns an empty cache. `allowed` are additional allowed origins for both services.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
-        Self {
-            duplicates: Duplicates::default(),
-            transport,
-            secrets,
-            allowed,
-            known: Mutex::default(),
-            changes: AtomicU64::default(),
-        }
+        Self { transport, secrets, allowed, known: Mutex::default(), changes: AtomicU64::default() }
     }
 
     /// Returns the cached clients of a connection, if its keys were read since the last change.

@@ -95,20 +95,9 @@ impl LeverClient {
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the list does not end.
     pub async fn stages(&self) -> Result<Vec<LeverStage>, ServiceError> {
-        let mut stages = Vec::new();
-        let mut page = None;
-        for _ in 0..MAX_LIST_PAGES {
-            let found = self
-                .page(self.permit().await, LIST_STAGES, &["stages"], &[], page.as_ref(), types::stage)
-                .await?;
-            stages.extend(found.rows);
-            page = found.next;
-            if page.is_none() || stages.len() >= MAX_STAGES {
-                stages.truncate(MAX_STAGES);
-                return Ok(stages);
-            }
-        }
-        Err(self.client.error(ErrorKind::Unavailable, LIST_STAGES, None, "the list has no end"))
+        let mut stages = self.all_pages(LIST_STAGES, &["stages"], MAX_STAGES, types::stage).await?.rows;
+        stages.truncate(MAX_STAGES);
+        Ok(stages)
     }
 
     /// Returns the ID of any opportunity, if the account has one. Success means that the key may list opportunities.
@@ -305,28 +294,13 @@ impl LeverClient {
     /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for more than 2000 notes, because a
     /// search in a part of them could miss an existing note. See also [`Notes::unreadable`].
     pub async fn notes(&self, id: &str) -> Result<Notes, ServiceError> {
-        let (mut notes, mut left_out) = (Vec::new(), 0);
-        let mut page = None;
-        for _ in 0..MAX_LIST_PAGES {
-            let path = ["opportunities", required(id), "notes"];
-            let found =
-                self.page(self.permit().await, LIST_NOTES, &path, &[], page.as_ref(), types::note).await?;
-            notes.extend(found.rows);
-            left_out += found.left_out;
-            page = found.next;
-            if page.is_none() {
-                return Ok(Notes { notes, left_out });
-            }
-            if notes.len() >= MAX_NOTES {
-                return Err(self.client.error(
-                    ErrorKind::Unavailable,
-                    LIST_NOTES,
-                    None,
-                    "more than 2000 notes",
-                ));
-            }
+        let path = ["opportunities", required(id), "notes"];
+        let found = self.all_pages(LIST_NOTES, &path, MAX_NOTES, types::note).await?;
+        if found.next.is_some() {
+            let message = "more than 2000 notes";
+            return Err(self.client.error(ErrorKind::Unavailable, LIST_NOTES, None, message));
         }
-        Err(self.client.error(ErrorKind::Unavailable, LIST_NOTES, None, "the list has no end"))
+        Ok(Notes { notes: found.rows, left_out: found.left_out })
     }
 
     /// Adds a note to an opportunity without a notification to its followers. Returns the note's ID.
@@ -395,6 +369,27 @@ impl LeverClient {
             .page(permit, LIST_OPPORTUNITIES, &["opportunities"], filter, page, types::opportunity)
             .await?;
         Ok(OpportunityPage { opportunities: rows, left_out, next })
+    }
+
+    /// Returns the rows of a list, and the next page if it has more than `enough` rows.
+    async fn all_pages<Row>(
+        &self,
+        operation: &'static str,
+        path: &[&str],
+        enough: usize,
+        read: fn(&AnswerPart<'_>) -> Option<Row>,
+    ) -> Result<ListPage<Row>, ServiceError> {
+        let mut all = ListPage { rows: Vec::new(), left_out: 0, next: None };
+        for _ in 0..MAX_LIST_PAGES {
+            let page = self.page(self.permit().await, operation, path, &[], all.next.as_ref(), read).await?;
+            all.rows.extend(page.rows);
+            all.left_out += page.left_out;
+            all.next = page.next;
+            if all.next.is_none() || all.rows.len() >= enough {
+                return Ok(all);
+            }
+        }
+        Err(self.client.error(ErrorKind::Unavailable, operation, None, "the list has no end"))
     }
 
     /// Returns one page of any list.

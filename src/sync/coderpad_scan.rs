@@ -4,7 +4,7 @@
 //! change itself, so that many changes at one moment are not scanned again and again. The first scan of a process, and
 //! one a day, continues to the oldest open Pad, and so also finds open Pads that are no longer in the list.
 //!
-//! A scan that is too long for one sync continues with the next, where it stopped ([`ScanRemainder`]).
+//! A scan that is too long for one sync continues with the next, where it stopped ([`Scan`]).
 
 use super::{SyncContext, SyncError, before};
 use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
@@ -37,8 +37,8 @@ pub struct PadWatermarks {
     latest: Option<PadWatermark>,
     /// When the last scan for all open Pads began.
     whole: Option<Instant>,
-    /// The rest of a scan that was too long for one sync.
-    rest: Option<ScanRemainder>,
+    /// A scan that was too long for one sync.
+    rest: Option<Scan>,
 }
 
 /// The last change that a scan has found.
@@ -59,11 +59,11 @@ impl PadWatermark {
     }
 }
 
-/// The rest of a scan.
+/// A scan, which one or more syncs read.
 #[derive(Debug)]
-struct ScanRemainder {
-    /// The next page.
-    next: PageRef,
+struct Scan {
+    /// The next page; None: the first page, or none after the end of the scan.
+    next: Option<PageRef>,
     /// The point at which the scan ends.
     floor: ScanFloor,
     /// For a scan for all open Pads: when it began, and the pads that it has found.
@@ -169,22 +169,13 @@ async fn head(
         None => ScanFloor::Before(oldest.unwrap_or(Timestamp::MAX)),
     };
     let latest_believed = Timestamp::now().checked_add(MAX_CODERPAD_CLOCK_LEAD).unwrap_or(Timestamp::MAX);
-    let (mut latest, mut met) = (earlier.map(|earlier| earlier.at), HashSet::new());
-    let (mut page, mut pages) = (None, 0);
-    let mut rest = None;
-    while pages < PADS_PAGE_LIMIT {
-        session.check_still_active()?;
-        let list = session.clients.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
-        pages += 1;
-        met.extend(concerned.read(session, &list));
+    let mut latest = earlier.map(|earlier| earlier.at);
+    let whole = is_whole.then(|| FullScan { began, met: HashSet::new() });
+    let mut scan = Scan { next: None, floor, whole };
+    let note_latest = |list: &PadPage| {
         latest = list.pads.iter().map(changed_at).filter(|at| *at <= latest_believed).chain(latest).max();
-        let is_reached = last_change(&list).is_some_and(|at| floor.is_reached(at));
-        page = list.next.filter(|_| !is_reached);
-        rest = page.clone();
-        if page.is_none() {
-            break;
-        }
-    }
+    };
+    let pages = scan.read(session, concerned, PADS_PAGE_LIMIT, note_latest).await?;
     marks.latest = latest.map(|at| match earlier.filter(|earlier| earlier.at == at) {
         Some(earlier) => {
             let is_settled =
@@ -193,33 +184,18 @@ async fn head(
         }
         None => PadWatermark { at, met: began, is_settled: false },
     });
-    match (rest, is_whole) {
-        (None, true) => {
-            concerned.add_hints_for_missing(session, &met);
-            (marks.whole, marks.rest) = (Some(began), None);
-        }
-        (None, false) => {}
-        (Some(next), _) => cut(session, marks, next, floor, is_whole.then_some(FullScan { began, met })),
+    if scan.next.is_some() {
+        session.context.metrics.inc_scans_cut();
+        // The rest of an earlier scan covers older changes, so the two are merged.
+        marks.rest = Some(match marks.rest.take() {
+            Some(earlier) if scan.whole.is_none() => Scan { next: scan.next, ..earlier },
+            _ => scan,
+        });
+    } else if let Some(whole) = scan.whole {
+        concerned.add_hints_for_missing(session, &whole.met);
+        (marks.whole, marks.rest) = (Some(began), None);
     }
     Ok(pages)
-}
-
-/// Records that a scan was too long for one sync. The rest of an earlier scan covers older changes, so the two are
-/// merged.
-fn cut(
-    session: &SyncContext<'_>,
-    marks: &mut PadWatermarks,
-    next: PageRef,
-    floor: ScanFloor,
-    whole: Option<FullScan>,
-) {
-    session.context.metrics.inc_scans_cut();
-    let rest = match (whole, marks.rest.take()) {
-        (whole, None) => ScanRemainder { next, floor, whole },
-        (Some(whole), Some(_)) => ScanRemainder { next, floor, whole: Some(whole) },
-        (None, Some(earlier)) => ScanRemainder { next, floor: earlier.floor, whole: earlier.whole },
-    };
-    marks.rest = Some(rest);
 }
 
 /// Continues a scan that was too long for the sync before.
@@ -230,40 +206,55 @@ async fn tail(
     most: usize,
 ) -> Result<(), SyncError> {
     let Some(mut rest) = marks.rest.take() else { return Ok(()) };
-    for _ in 0..most {
-        session.check_still_active()?;
-        let list = session.clients.interview.organization_pads(Some(&rest.next), PadSort::Updated).await;
-        let list = match list {
-            Ok(list) => list,
-            Err(error) => {
-                if matches!(error.class, ErrorKind::Invalid | ErrorKind::NotFound) {
-                    // The position is lost: the scan for all open Pads starts again.
-                    marks.whole = None;
-                } else {
-                    marks.rest = Some(rest);
-                }
-                return Err(error.into());
-            }
-        };
-        let met = concerned.read(session, &list);
-        if let Some(whole) = &mut rest.whole {
-            whole.met.extend(met);
+    match rest.read(session, concerned, most, |_| {}).await {
+        // The position is lost: the scan for all open Pads starts again.
+        Err(SyncError::Service(error)) if matches!(error.class, ErrorKind::Invalid | ErrorKind::NotFound) => {
+            marks.whole = None;
+            return Err(error.into());
         }
-        let is_reached = last_change(&list).is_some_and(|at| rest.floor.is_reached(at));
-        match list.next.filter(|_| !is_reached) {
-            Some(next) => rest.next = next,
-            None => {
-                if let Some(whole) = rest.whole {
-                    concerned.add_hints_for_missing(session, &whole.met);
-                    marks.whole = Some(whole.began);
-                }
-                return Ok(());
-            }
+        Err(error) => {
+            marks.rest = Some(rest);
+            return Err(error);
         }
+        Ok(_) => {}
     }
-    marks.rest = Some(rest);
-    session.context.metrics.inc_scans_cut();
+    if rest.next.is_some() {
+        marks.rest = Some(rest);
+        session.context.metrics.inc_scans_cut();
+    } else if let Some(whole) = rest.whole {
+        concerned.add_hints_for_missing(session, &whole.met);
+        marks.whole = Some(whole.began);
+    }
     Ok(())
+}
+
+impl Scan {
+    /// Reads pages until the floor is reached, at most `most`, and adds a hint for each Pad with changes. Returns the
+    /// number of pages.
+    async fn read(
+        &mut self,
+        session: &SyncContext<'_>,
+        concerned: &RelevantPads<'_>,
+        most: usize,
+        mut note: impl FnMut(&PadPage),
+    ) -> Result<usize, SyncError> {
+        for pages in 1..=most {
+            session.check_still_active()?;
+            let client = &session.clients.interview;
+            let list = client.organization_pads(self.next.as_ref(), PadSort::Updated).await?;
+            note(&list);
+            let met = concerned.read(session, &list);
+            if let Some(whole) = &mut self.whole {
+                whole.met.extend(met);
+            }
+            let is_reached = last_change(&list).is_some_and(|at| self.floor.is_reached(at));
+            self.next = list.next.filter(|_| !is_reached);
+            if self.next.is_none() {
+                return Ok(pages);
+            }
+        }
+        Ok(most)
+    }
 }
 
 /// Returns the time of the last change on a page. A pad without that time does not show the order, unless all pads have

@@ -1,18 +1,21 @@
 //! Server of `/livez`, `/readyz` and `/metrics` on the admin address.
 
-use super::exposition::Format;
 use super::health::{Health, PartHealth, page};
 use crate::k8s::api_server_probe::ApiServerProbe;
 use crate::k8s::{Caches, WatchScope};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Content-Type of `/metrics`.
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// State of the admin endpoints.
 #[derive(Clone)]
@@ -108,11 +111,10 @@ fn answer(is_well: bool, findings: &[PartHealth]) -> (StatusCode, String) {
     (status, page(findings))
 }
 
-async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = Format::from_accept(accepted);
-    match format.write(&admin.registry) {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let mut text = String::new();
+    match encode(&mut text, &admin.registry) {
+        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS_TYPE)], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),
     }
 }

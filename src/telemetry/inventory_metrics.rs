@@ -1,5 +1,6 @@
 //! Metrics about the objects in the cluster, computed from the caches at each scrape. Every replica reports them.
 
+use crate::controller::connection::status::has_webhook;
 use crate::controller::schedule;
 use crate::k8s::Caches;
 use api::condition::{Status, find, types};
@@ -180,8 +181,10 @@ impl Collector for InventoryMetrics {
         tell("pad_operator_connection_ready", "Whether a LeverConnection is Ready", &|one| {
             Some(i64::from(is_ready(one)))
         })?;
-        let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly";
-        tell("pad_operator_webhook_verified", help, &|one| Some(i64::from(is_verified(one))))?;
+        let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly; absent with mode None";
+        tell("pad_operator_webhook_verified", help, &|one| {
+            has_webhook(one).then(|| i64::from(is_verified(one)))
+        })?;
         let help = "Pads left in the CoderPad plan; absent where it has no limit";
         tell("pad_operator_quota_remaining", help, &|one| quota(one)?.remaining)?;
         let help = "Pads of a billing cycle of the CoderPad plan; absent where it has no limit";

@@ -1,7 +1,6 @@
 //! Telemetry of the operator: log lines, metrics, traces, health.
 
 pub mod admin;
-mod exposition;
 pub mod health;
 pub mod inventory_metrics;
 pub mod logging;

@@ -67,7 +67,8 @@ struct ReceiverInner {
     tokens: SigningTokens,
     heard: LastDelivery,
     refused: RejectionReporter,
-    signed: KeyedSemaphore,
+    pending: KeyedSemaphore,
+    persisting: KeyedSemaphore,
     metrics: WebhookMetrics,
     is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -82,19 +83,17 @@ impl Receiver {
         metrics: WebhookMetrics,
         is_ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let (heard, signed) = (LastDelivery::new(client.clone()), KeyedSemaphore::new(PERSIST_CONCURRENCY));
-        let refused = RejectionReporter::new(client.clone());
-        let is_ready = Box::new(is_ready);
         Self {
             inner: Arc::new(ReceiverInner {
+                heard: LastDelivery::new(client.clone()),
+                refused: RejectionReporter::new(client.clone()),
+                pending: KeyedSemaphore::new(MAX_PENDING_DELIVERIES),
+                persisting: KeyedSemaphore::new(PERSIST_CONCURRENCY),
+                is_ready: Box::new(is_ready),
                 client,
                 caches,
                 tokens,
-                heard,
-                refused,
-                signed,
                 metrics,
-                is_ready,
             }),
         }
     }
@@ -136,7 +135,7 @@ impl ReceiverInner {
             return Err(Rejection::Starting);
         }
         let connection = scope.connections.get(namespace, name).ok_or(Rejection::Connection)?;
-        let event = LeverEvent::parse(&body.read(&parts.headers).await?)?;
+        let event = LeverEvent::parse(&body.read().await?)?;
         let signing_tokens = self.tokens.get(namespace, name).ok_or(Rejection::NoToken)?;
         let now = Timestamp::now();
         if !event.is_signed_with(&signing_tokens) {
@@ -157,14 +156,12 @@ impl ReceiverInner {
             }
         }
         // Anybody who knows the token, or has seen one delivery, can send any number. These are not logged either.
-        let semaphore = self.signed.for_connection(namespace, name);
-        if Arc::strong_count(&semaphore) > MAX_PENDING_DELIVERIES {
-            return Err(Rejection::Crowded);
-        }
+        let pending = self.pending.for_connection(namespace, name).try_acquire_owned();
+        let _pending = pending.map_err(|_| Rejection::Crowded)?;
         let span = span_definitions::webhook(namespace, name);
         let answering = async {
             let in_turn = async {
-                let _permit = semaphore.acquire().await;
+                let _permit = self.persisting.for_connection(namespace, name).acquire_owned().await;
                 self.take(scope, &connection, &event).await
             };
             let (taken, ()) =

@@ -54,6 +54,7 @@ mod outages;
 mod pages;
 mod plugin;
 mod policies;
+mod polling_only;
 mod privileges;
 mod probes;
 mod proxies;

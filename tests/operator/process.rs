@@ -156,14 +156,9 @@ impl Operator {
 
     /// Sends a GET request to its admin address.
     pub async fn get(&self, path: &str) -> Result<(u16, String), reqwest::Error> {
-        self.get_as(path, "*/*").await
-    }
-
-    /// Like [`get`](Self::get), with an `Accept` header.
-    pub async fn get_as(&self, path: &str, accepted: &str) -> Result<(u16, String), reqwest::Error> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let address = format!("http://127.0.0.1:{}{path}", self.admin);
-        let answer = client.get(address).header("Accept", accepted).send().await?;
+        let answer = client.get(address).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 

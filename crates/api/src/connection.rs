@@ -114,7 +114,8 @@ pub enum Overage {
 #[serde(rename_all = "camelCase")]
 pub struct WebhookSpec {
     /// Manual: a Super Admin pastes status.webhookURL into Lever and the signature token into the Secret. Managed: the
-    /// operator registers the webhook through Lever's API and stores the token from Lever in the Secret.
+    /// operator registers the webhook through Lever's API and stores the token from Lever in the Secret. None: there is
+    /// no webhook; sync finds every candidate within spec.sync.interval.
     #[serde(default)]
     pub mode: WebhookMode,
     /// Secret key with the signature token of Lever's Candidate Stage Change webhook. It may contain several tokens,
@@ -131,6 +132,8 @@ pub enum WebhookMode {
     Manual,
     /// The operator, through Lever's API.
     Managed,
+    /// Nobody: only sync finds candidates (contract C7a).
+    None,
 }
 
 /// Periodic polling of both services.

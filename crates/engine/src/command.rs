@@ -19,10 +19,21 @@ pub enum Command {
     },
     /// Read the opportunity from Lever.
     ReadOpportunity,
+    /// Read the opportunity again some seconds after a 404 (contract P7b).
+    ReadOpportunityAgain,
+    /// List one opportunity, whichever it is.
+    ReadAnyOpportunity,
+    /// Read the opportunity with this ID, which is another one than the candidate's.
+    ReadOtherOpportunity(String),
     /// Read the pad with this ID from CoderPad.
     ReadPad(String),
-    /// Read the pads behind the CoderPad links on the candidate: one of them may be ours if the Pad lost its status.
+    /// Read the pad with this ID again some seconds after a 404.
+    ReadPadAgain(String),
+    /// Read the pads with these IDs, which are linked on the candidate: one of them may be ours if the Pad lost its
+    /// status.
     ReadLinkedPads(Vec<String>),
+    /// Read these linked pads again some seconds after a 404.
+    ReadLinkedPadsAgain(Vec<String>),
     /// Record the attempt on the Pad, then create the pad.
     Create {
         /// Reference by which a search finds the pad.
@@ -95,6 +106,8 @@ pub enum Command {
     CreateNextPad(u32),
     /// Request that the Pad of this name, another one of the candidate, is judged again.
     JudgeSibling(String),
+    /// Delete the Pad in exactly the version that was last read or written.
+    DeleteObject,
     /// Add the finalizer to the Pad (true), or remove it so that a deleted Pad can disappear (false).
     SetFinalizer(bool),
 }
@@ -105,8 +118,13 @@ impl Command {
         match self {
             Command::Done { .. } => "rest",
             Command::ReadOpportunity => "read opportunity",
+            Command::ReadOpportunityAgain => "read opportunity again",
+            Command::ReadAnyOpportunity => "read any opportunity",
+            Command::ReadOtherOpportunity(_) => "read other opportunity",
             Command::ReadPad(_) => "read pad",
+            Command::ReadPadAgain(_) => "read pad again",
             Command::ReadLinkedPads(_) => "read linked pads",
+            Command::ReadLinkedPadsAgain(_) => "read linked pads again",
             Command::ReadKindAgain(_) => "read kind again",
             Command::StoreRefusal { .. } => "store refusal",
             Command::StoreServed(_) => "store served entries",
@@ -130,6 +148,7 @@ impl Command {
             Command::ClearPad => "forget pad",
             Command::CreateNextPad(_) => "make further",
             Command::JudgeSibling(_) => "pass on",
+            Command::DeleteObject => "delete Pad",
             Command::SetFinalizer(_) => "set finalizer",
         }
     }
@@ -143,6 +162,7 @@ impl Command {
             | Command::StoreServed(_)
             | Command::Yield(_)
             | Command::ClearPad
+            | Command::DeleteObject
             | Command::SetFinalizer(_)
             | Command::CreateNextPad(_)
             | Command::JudgeSibling(_) => false,
@@ -150,8 +170,13 @@ impl Command {
             Command::Claim(_) => true,
             Command::StorePad { claim_link, .. } => *claim_link,
             Command::ReadOpportunity
+            | Command::ReadOpportunityAgain
+            | Command::ReadAnyOpportunity
+            | Command::ReadOtherOpportunity(_)
             | Command::ReadPad(_)
+            | Command::ReadPadAgain(_)
             | Command::ReadLinkedPads(_)
+            | Command::ReadLinkedPadsAgain(_)
             | Command::ReadKindAgain(_)
             | Command::Create { .. }
             | Command::Search { .. }

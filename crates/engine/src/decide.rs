@@ -11,9 +11,12 @@ use crate::rules::eligibility::{
     read_links, served_elsewhere,
 };
 use crate::rules::errors::error;
+use crate::rules::failure_tag::failure_tag;
 use crate::rules::link::{finalizer_before_link, link};
 use crate::rules::ownership::{other_account, yielding};
 use crate::rules::repeat::{repeat, served_by_sibling};
+use crate::rules::ttl::ttl;
+use crate::rules::unconfirmed::unconfirmed;
 use crate::rules::write_back::linked;
 use crate::rules::{blocked, erased, settled, sibling_terminating, unknown_outcome, unusable_configuration};
 use crate::state::PadState;
@@ -33,9 +36,11 @@ const fn rule(name: &'static str, apply: fn(&PadState) -> Option<Command>) -> Na
 
 /// The rules in order of precedence. docs/contributing.md lists them in the same order.
 pub const RULES: &[NamedRule] = &[
+    rule("unconfirmed answer", unconfirmed),
     rule("cancelled despite an error", cancelled_after_error),
     rule("error", error),
     rule("deletion", deletion),
+    rule("TTL", ttl),
     rule("erased candidate", erased),
     rule("other account", other_account),
     rule("yield", yielding),
@@ -63,6 +68,10 @@ pub const RULES: &[NamedRule] = &[
     rule("create", create),
 ];
 
+/// The rules after the outcome of the Pad is known: `PadState::health` is set.
+pub const RULES_AFTER_OUTCOME: &[NamedRule] =
+    &[rule("unconfirmed answer", unconfirmed), rule("failure tag", failure_tag)];
+
 /// The next command, and the rule that decided it.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -72,14 +81,18 @@ pub struct Decision {
     pub command: Command,
 }
 
-/// Returns the next command for a Pad. Only the backoff of a failed Pad stands above the rules: no service is called
-/// until it has passed.
+/// Returns the next command for a Pad. Only the backoff of a failed Pad or tag stands above the rules: no service is
+/// called until it has passed.
 pub fn decide(state: &PadState) -> Decision {
-    let decided = RULES.iter().find_map(|rule| Some((rule.name, (rule.apply)(state)?)));
+    let (rules, backoff) = match state.health {
+        None => (RULES, state.backoff_remaining),
+        Some(_) => (RULES_AFTER_OUTCOME, state.failure_tag_backoff),
+    };
+    let decided = rules.iter().find_map(|rule| Some((rule.name, (rule.apply)(state)?)));
     // The last rule applies to every state that reaches it; a test checks that no state is left over.
     let (rule, command) =
         decided.unwrap_or(("none", Command::Done { outcome: Outcome::NoDecision, again: None }));
-    match state.backoff_remaining {
+    match backoff {
         Some(rest) if command.calls_service() => Decision {
             rule: "backoff",
             command: Command::Done { outcome: Outcome::NoDecision, again: Some(rest) },
@@ -103,5 +116,8 @@ mod tests {
             table.skip(1).map_while(|row| row.strip_prefix("| ")?.split(" | ").next()).collect();
         let names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
         assert_eq!(documented, names);
+        for rule in RULES_AFTER_OUTCOME {
+            assert!(section.contains(&format!("`{}`", rule.name)), "{} is not documented", rule.name);
+        }
     }
 }

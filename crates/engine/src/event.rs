@@ -1,11 +1,11 @@
 //! The event of a command: its result. `PadState::apply` adds it to the state.
 
 use crate::rolling_limit::LimitExceeded;
-use crate::state::{CandidateLookup, CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};
+use crate::state::{CreateOutcome, PassError, StoredPad, WriteClaim};
 use jiff::Timestamp;
-use services::ServiceError;
-use services::coderpad::{Environment, PadEvent, PadRecord};
-use services::lever::Opportunity;
+use services::coderpad::{Environment, PadEvent, PadRecord, QuestionRecord};
+use services::lever::{Notes, Opportunity};
+use services::{ErrorKind, ServiceError};
 
 /// Result of one command.
 #[derive(Clone, Debug)]
@@ -35,14 +35,18 @@ pub enum Fact {
     /// The candidate was read.
     Candidate {
         /// Lever's answer.
-        lookup: CandidateLookup,
+        answer: Result<Box<Opportunity>, ServiceError>,
         /// Whether the answer is from a list page or a shared read, and may be some seconds old.
         shared: bool,
     },
-    /// The pad was read; `None`: CoderPad has none with that ID.
-    Pad(Option<PadRecord>),
-    /// The readable pads behind links were read.
-    LinkedPads(Vec<PadRecord>),
+    /// One opportunity was listed. Contains its ID; `None`: the API key sees none.
+    AnyOpportunity(Option<String>),
+    /// Another opportunity than the candidate's was read.
+    OtherOpportunity(Result<(), ServiceError>),
+    /// The pad was read.
+    Pad(Result<Box<PadRecord>, ServiceError>),
+    /// The pads behind links were read, by ID. The reads stop after an error that would repeat for the others.
+    LinkedPads(Vec<(String, Result<PadRecord, ServiceError>)>),
     /// No request was sent: other Pads have used the remaining quota.
     NoQuota,
     /// No request was sent: other Pads have used the hourly limit.
@@ -50,7 +54,7 @@ pub enum Fact {
     /// The pad was created.
     Created {
         /// The pad.
-        record: PadRecord,
+        record: Box<PadRecord>,
         /// Time of the request.
         sent_at: Timestamp,
     },
@@ -74,15 +78,25 @@ pub enum Fact {
     LeverWrite {
         /// The opportunity, or the error.
         answer: Result<Box<Opportunity>, ServiceError>,
-        /// The read that followed a 404, which may concern something else than the candidate.
-        confirmed: Option<CandidateLookup>,
     },
-    /// The notes were searched, or a note was written.
-    Note(NoteLookup),
+    /// The candidate's notes were read.
+    Notes(Notes),
+    /// The note was written. Contains its ID.
+    NoteAdded(String),
     /// The events of the pad.
     Events(Vec<PadEvent>),
-    /// The final code.
-    Code(Vec<Environment>),
-    /// Why the question cannot be used; `None`: it can, or that is not known.
-    QuestionProblem(Option<&'static str>),
+    /// The files of the environments, in order. The reads stop after an error that would repeat for the others.
+    Code(Vec<Result<Environment, ServiceError>>),
+    /// The question of a refused pad was read.
+    Question(Result<QuestionRecord, ServiceError>),
+}
+
+/// Reports whether an error of one of several reads concerns only that item. Other errors would repeat for each item.
+pub(crate) fn concerns_one_item(error: &ServiceError) -> bool {
+    matches!(error.class, ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Invalid)
+}
+
+/// Reports whether the remaining of several reads would fail as this one did.
+pub fn stops_reading<T>(answer: &Result<T, ServiceError>) -> bool {
+    answer.as_ref().is_err_and(|error| !concerns_one_item(error))
 }

@@ -2,8 +2,9 @@
 
 use crate::hints::{Hint, PendingHints};
 use crate::series::SeriesMember;
-use crate::state::{ConnectionState, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad};
+use crate::state::{ConnectionState, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad, TtlState};
 use crate::tags::{self, TagState};
+use crate::ttl;
 use api::condition::{self, Condition, types};
 use api::configuration::{OnArchive, PadConfiguration, PadType};
 use api::connection::{LeverConnection, Overage};
@@ -71,7 +72,13 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 }
 
 /// Builds the part of the state that the objects contain. `others` are the candidate's other Pads of the configuration.
-pub fn observe(pad: &Pad, around: &RelatedObjects, others: &[Arc<Pad>], wanted: &PendingHints) -> PadState {
+pub fn observe(
+    pad: &Pad,
+    around: &RelatedObjects,
+    others: &[Arc<Pad>],
+    wanted: &PendingHints,
+    now: Timestamp,
+) -> PadState {
     let object = pad;
     let configuration = around.configuration.as_deref();
     let another_goes = others.iter().any(|other| is_terminating(other));
@@ -97,6 +104,7 @@ pub fn observe(pad: &Pad, around: &RelatedObjects, others: &[Arc<Pad>], wanted: 
         read_requested: wanted.has(Hint::Record),
         archived: wanted.has(Hint::Archived),
         erased: wanted.has(Hint::Erased),
+        ttl: ttl_state(object, configuration, wanted, now),
         tags: TagState { reported: tags::is_reported(object.status.as_ref()), ..TagState::default() },
         ..PadState::new(pad, connection_state(around), rule)
     };
@@ -105,6 +113,19 @@ pub fn observe(pad: &Pad, around: &RelatedObjects, others: &[Arc<Pad>], wanted: 
         state.served_entries = status.and_then(|status| status.served_entries.clone());
     }
     state
+}
+
+/// Returns the state of the TTL. A Pad stays while a reconcile is requested.
+fn ttl_state(
+    pad: &Pad,
+    configuration: Option<&PadConfiguration>,
+    wanted: &PendingHints,
+    now: Timestamp,
+) -> TtlState {
+    let is_expired = wanted.has(Hint::Expired)
+        && !is_requested(pad)
+        && configuration.is_some_and(|configuration| ttl::is_expired(pad, configuration, now));
+    if is_expired { TtlState::Expired } else { TtlState::NotExpired }
 }
 
 /// Reports whether the pad must be a take-home: by the configuration, or by the label from the Pad's creation.

@@ -60,6 +60,8 @@ pub struct PadState {
     pub judge: bool,
     /// Whether another Pad of the series was created, or requested to be judged, in this pass.
     pub sibling_requested: bool,
+    /// Negative answers that another read has to confirm.
+    pub unconfirmed: Unconfirmed,
     /// Ownership of the pads.
     pub ownership: Ownership,
     /// The pads behind the CoderPad links that the candidate already carried; `None`: not read.
@@ -94,14 +96,20 @@ pub struct PadState {
     pub note: NoteLookup,
     /// The failed call or write that ends this pass.
     pub error: Option<PassError>,
+    /// Health of the Pad after its own rules are done; `None`: they are not. The rules of `tags.failed` follow.
+    pub health: Option<PadHealth>,
     /// A failed call or write for `tags.failed`, which is no error of the Pad itself.
     pub failure_tag_error: Option<PassError>,
+    /// Remaining backoff of `tags.failed` after a failure: no service is called for it meanwhile.
+    pub failure_tag_backoff: Option<Duration>,
     /// Remaining backoff after a failure: no service is called meanwhile.
     pub backoff_remaining: Option<Duration>,
     /// State of the tags, besides those on the candidate.
     pub tags: TagState,
     /// Whether Lever refused the note with the code in this pass.
     pub code_refused: bool,
+    /// State of the TTL.
+    pub ttl: TtlState,
     /// Requeue delay of a Pad that waits for quota which older Pads have reserved.
     pub quota_requeue: Option<Duration>,
     /// Time at which this pass sent a create request that CoderPad answered.
@@ -133,6 +141,7 @@ impl PadState {
             judged: None,
             judge: false,
             sibling_requested: false,
+            unconfirmed: Unconfirmed::default(),
             ownership: Ownership::default(),
             linked_before: None,
             link_written: false,
@@ -150,10 +159,13 @@ impl PadState {
             code: None,
             note: NoteLookup::NotRead,
             error: None,
+            health: None,
             failure_tag_error: None,
+            failure_tag_backoff: None,
             backoff_remaining: None,
             tags: TagState::default(),
             code_refused: false,
+            ttl: TtlState::NotExpired,
             quota_requeue: None,
             create_answered_at: None,
         }
@@ -303,6 +315,17 @@ impl StoredPad {
     }
 }
 
+/// TTL of a Pad that has ended or was skipped (contract E11).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TtlState {
+    /// The Pad stays.
+    NotExpired,
+    /// Its TTL has passed, and a complete scan of sync does not find the candidate in the stage with the tag any more.
+    Expired,
+    /// It was deleted in this pass.
+    Deleted,
+}
+
 /// A signed webhook. A read from Lever decides only if it is at least as new (contract P7a).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SignedEvent {
@@ -431,6 +454,43 @@ pub enum CandidateLookup {
     Read(Box<Opportunity>),
 }
 
+/// Negative answers of the services. Their consequences are irreversible, so further reads confirm them first: the
+/// services are eventually consistent, and some answers are ambiguous.
+#[derive(Clone, Debug, Default)]
+pub struct Unconfirmed {
+    /// Lever's answer about the candidate.
+    pub candidate: Option<UnconfirmedCandidate>,
+    /// Lever's 404 to a write. It may concern something else than the candidate, such as the user of performAs.
+    pub write: Option<transport::ServiceError>,
+    /// CoderPad's 404 for a pad.
+    pub pad: Option<UnconfirmedPad>,
+    /// IDs of the pads behind the candidate's links for which CoderPad answered 404.
+    pub linked_pads: Vec<String>,
+}
+
+/// Lever's negative answer about the candidate.
+#[derive(Clone, Debug)]
+pub enum UnconfirmedCandidate {
+    /// Lever answered 404 once (contract P7b).
+    Missing,
+    /// Lever answered 403. The candidate is confidential only if the API key can read another one (contract P2b).
+    Forbidden {
+        /// Lever's answer.
+        error: transport::ServiceError,
+        /// ID of another opportunity; `None`: not listed yet.
+        other: Option<String>,
+    },
+}
+
+/// A pad for which CoderPad answered 404 once. Contains its ID.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UnconfirmedPad {
+    /// It was read as a stored pad.
+    Stored(String),
+    /// It was read again because of its type.
+    Kind(String),
+}
+
 /// Result of reading the pad from CoderPad.
 #[derive(Clone, Debug)]
 pub enum PadLookup {
@@ -484,6 +544,17 @@ pub enum NoteLookup {
     Absent,
     /// The note was written, even if somebody deleted it since. Contains its ID.
     Written(String),
+}
+
+/// Health of a Pad, as `tags.failed` shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PadHealth {
+    /// The Pad needs attention.
+    Failing,
+    /// The Pad is waiting and continues automatically, as far as known.
+    Pending,
+    /// The Pad is Ready.
+    Healthy,
 }
 
 /// Error that ends a pass.

@@ -34,7 +34,7 @@ pub fn status(
     }
     merge_service_state(&mut status, state, now);
     take_entries(&mut status, state, outcome);
-    status.failed_tag = state.pad.failed_tag.clone();
+    status.failed_tag = rules::failure_tag::handled_tag(state);
     if !state.pad.has_attempted_pad() {
         status.last_create_at = state.create_answered_at.or(status.last_create_at);
     }

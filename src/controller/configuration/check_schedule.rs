@@ -3,45 +3,21 @@
 //! The state is in memory only. After a restart, each configuration is checked again; its status stays until then.
 
 use super::observe::ExternalChecks;
-use crate::controller::schedule;
-use crate::k8s::ObjectKey;
+use crate::controller::schedule::{Polled, next_poll};
 use api::PadConfiguration;
 use api::condition::{is_true, types};
 use api::configuration::PadCounts;
 use jiff::Timestamp;
-use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Key of a check. If it changes, the last result is outdated.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CheckKey {
-    /// metadata.uid of the configuration.
-    pub uid: Option<String>,
     /// metadata.generation of the configuration.
     pub generation: Option<i64>,
     /// Version of the service clients.
     pub account: String,
-}
-
-#[derive(Debug)]
-struct LastCheck {
-    subject: CheckKey,
-    checks: ExternalChecks,
-    failures: u32,
-    handled: Option<String>,
-    next: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct PadCountCache {
-    uid: Option<String>,
-    counts: PadCounts,
-    handled: Option<String>,
-    interval: Option<Duration>,
-    next: Option<Instant>,
 }
 
 /// Properties of a rule whose change requires a sync.
@@ -52,112 +28,71 @@ struct RuleUse {
     suspended: bool,
 }
 
-#[derive(Debug, Default)]
-struct CheckEntry {
-    in_use: Option<RuleUse>,
-    checked: Option<LastCheck>,
-    counted: Option<PadCountCache>,
-}
-
-/// State of all configurations, by namespace and name.
+/// State of one configuration.
 #[derive(Debug, Default)]
 pub struct CheckSchedule {
-    entries: Mutex<HashMap<ObjectKey, CheckEntry>>,
+    in_use: Option<RuleUse>,
+    checked: Option<Polled<CheckKey, ExternalChecks>>,
+    counted: Option<Polled<Option<Duration>, PadCounts>>,
 }
 
 impl CheckSchedule {
     /// Reports whether a check in CoderPad is due. `requested` is the value of the annotation.
-    pub fn check_is_due(
-        &self,
-        id: (&str, &str),
-        subject: &CheckKey,
-        requested: Option<&str>,
-        now: Instant,
-    ) -> bool {
-        self.entries
-            .lock()
-            .get(&ObjectKey::new(id.0, id.1))
-            .and_then(|entry| entry.checked.as_ref())
-            .is_none_or(|checked| {
-                checked.subject != *subject
-                    || is_new_request(requested, &checked.handled)
-                    || is_due(checked.next, now)
-            })
+    pub fn check_is_due(&self, key: &CheckKey, requested: Option<&str>, now: Instant) -> bool {
+        self.checked.as_ref().is_none_or(|checked| checked.is_outdated(key, requested, now))
     }
 
     /// Records the result of a check.
     pub fn checked(
-        &self,
-        id: (&str, &str),
-        subject: CheckKey,
+        &mut self,
+        key: CheckKey,
         checks: ExternalChecks,
         requested: Option<&str>,
         interval: Option<Duration>,
         now: Instant,
     ) {
-        let mut entries = self.entries.lock();
-        let entry = entries.entry(ObjectKey::new(id.0, id.1)).or_default();
-        let before = entry.checked.take().filter(|before| before.subject == subject);
-        let failing = checks.errors().any(|error| error.is_retryable());
-        let failures =
-            if failing { before.as_ref().map_or(0, |before| before.failures).saturating_add(1) } else { 0 };
-        let pause = if failing {
-            let asked_for = checks.errors().filter_map(|error| error.retry_after).max();
-            Some(schedule::after_failures(failures, interval, asked_for))
-        } else {
-            interval.map(|interval| schedule::with_jitter(interval, seed(id)))
+        let before = self.checked.take().filter(|before| before.key == key);
+        let failures = match checks.errors().any(|error| error.is_retryable()) {
+            true => before.as_ref().map_or(0, |before| before.failures).saturating_add(1),
+            false => 0,
         };
-        entry.checked = Some(LastCheck {
-            subject,
-            failures,
+        let asked_for = checks.errors().filter_map(|error| error.retry_after).max();
+        self.checked = Some(Polled {
+            key,
+            result: checks.after(before.map(|before| before.result).unwrap_or_default()),
             handled: requested.map(str::to_owned),
-            next: pause.map(|pause| now + pause),
-            checks: checks.after(before.map(|before| before.checks).unwrap_or_default()),
+            failures,
+            next: next_poll(now, failures, asked_for, interval),
         });
     }
 
     /// Returns the last results for this generation of the configuration, with any API key.
-    pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> ExternalChecks {
-        let entries = self.entries.lock();
-        let checked = entries.get(&ObjectKey::new(id.0, id.1)).and_then(|entry| entry.checked.as_ref());
-        let same =
-            checked.filter(|one| one.subject.uid.as_deref() == uid && one.subject.generation == generation);
-        same.map(|checked| checked.checks.clone()).unwrap_or_default()
+    pub fn checks(&self, generation: Option<i64>) -> ExternalChecks {
+        let same = self.checked.as_ref().filter(|checked| checked.key.generation == generation);
+        same.map(|checked| checked.result.clone()).unwrap_or_default()
     }
 
     /// Returns the Pads by phase; calls `count` if a new count is due.
     pub fn counts(
-        &self,
-        id: (&str, &str),
-        uid: Option<&str>,
+        &mut self,
         requested: Option<&str>,
         interval: Option<Duration>,
         now: Instant,
         count: impl FnOnce() -> PadCounts,
     ) -> PadCounts {
-        let mut entries = self.entries.lock();
-        let entry = entries.entry(ObjectKey::new(id.0, id.1)).or_default();
-        match &entry.counted {
-            Some(counted)
-                if counted.uid.as_deref() == uid
-                    && counted.interval == interval
-                    && !is_new_request(requested, &counted.handled)
-                    && !is_due(counted.next, now) =>
-            {
-                counted.counts.clone()
-            }
-            _ => {
-                let counts = count();
-                let next = interval.map(|interval| now + schedule::with_jitter(interval, seed(id)));
-                let (uid, handled) = (uid.map(str::to_owned), requested.map(str::to_owned));
-                entry.counted = Some(PadCountCache { uid, counts: counts.clone(), handled, interval, next });
-                counts
-            }
-        }
+        let known = self.counted.take().filter(|counted| !counted.is_outdated(&interval, requested, now));
+        let counted = known.unwrap_or_else(|| Polled {
+            key: interval,
+            result: count(),
+            handled: requested.map(str::to_owned),
+            failures: 0,
+            next: next_poll(now, 0, None, interval),
+        });
+        self.counted.insert(counted).result.clone()
     }
 
     /// Reports whether a rule, as last written, came into use since the last call, or was never synced.
-    pub fn became_active(&self, id: (&str, &str), configuration: &PadConfiguration) -> bool {
+    pub fn became_active(&mut self, configuration: &PadConfiguration) -> bool {
         let Some(status) = &configuration.status else { return false };
         let now = RuleUse {
             since: status.effective_since,
@@ -166,38 +101,16 @@ impl CheckSchedule {
         };
         let is_counted = now.since.is_some() && (now.ready || now.suspended);
         let is_known = status.existing_is_settled() || (now.suspended && status.matching.is_some());
-        let mut entries = self.entries.lock();
-        let before = entries.entry(ObjectKey::new(id.0, id.1)).or_default().in_use.replace(now.clone());
+        let before = self.in_use.replace(now.clone());
         is_counted && before.map_or(!is_known, |before| before != now)
     }
 
     /// Returns the next due time. Checks are included only while requests to CoderPad are allowed.
-    pub fn next(&self, id: (&str, &str), may_ask: bool) -> Option<Instant> {
-        let entries = self.entries.lock();
-        let entry = entries.get(&ObjectKey::new(id.0, id.1))?;
-        let check = entry.checked.as_ref().filter(|_| may_ask).and_then(|checked| checked.next);
-        let count = entry.counted.as_ref().and_then(|counted| counted.next);
+    pub fn next(&self, may_ask: bool) -> Option<Instant> {
+        let check = self.checked.as_ref().filter(|_| may_ask).and_then(|checked| checked.next);
+        let count = self.counted.as_ref().and_then(|counted| counted.next);
         check.into_iter().chain(count).min()
     }
-
-    /// Drops the state of a deleted configuration.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.entries.lock().remove(&ObjectKey::new(namespace, name));
-    }
-}
-
-fn seed(id: (&str, &str)) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn is_new_request(requested: Option<&str>, handled: &Option<String>) -> bool {
-    requested.is_some() && requested != handled.as_deref()
-}
-
-fn is_due(time: Option<Instant>, now: Instant) -> bool {
-    time.is_some_and(|time| time <= now)
 }
 
 #[cfg(test)]
@@ -205,11 +118,10 @@ mod tests {
     use super::*;
     use crate::transport::{ErrorKind, Service, ServiceError};
 
-    const ID: (&str, &str) = ("hiring", "phone-screen");
     const INTERVAL: Option<Duration> = Some(Duration::from_secs(300));
 
     fn subject(generation: i64, account: &str) -> CheckKey {
-        CheckKey { uid: Some("u".into()), generation: Some(generation), account: account.into() }
+        CheckKey { generation: Some(generation), account: account.into() }
     }
 
     fn owner(owner: Result<bool, ServiceError>) -> ExternalChecks {
@@ -222,47 +134,50 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_check_is_repeated_on_change_on_request_and_after_the_interval() {
-        let memory = CheckSchedule::default();
-        let due = |subject: &CheckKey, requested| memory.check_is_due(ID, subject, requested, Instant::now());
+        let mut schedule = CheckSchedule::default();
+        let due = |schedule: &CheckSchedule, subject: &CheckKey, requested| {
+            schedule.check_is_due(subject, requested, Instant::now())
+        };
         let now = subject(1, "a");
-        assert!(due(&now, None));
-        memory.checked(ID, now.clone(), owner(Ok(true)), None, INTERVAL, Instant::now());
-        assert!(!due(&now, None));
-        assert!(due(&subject(2, "a"), None) && due(&subject(1, "b"), None) && due(&now, Some("x")));
-        memory.checked(ID, now.clone(), owner(Ok(true)), Some("x"), INTERVAL, Instant::now());
-        assert!(!due(&now, Some("x")));
-        let next = memory.next(ID, true).unwrap() - Instant::now();
+        assert!(due(&schedule, &now, None));
+        schedule.checked(now.clone(), owner(Ok(true)), None, INTERVAL, Instant::now());
+        assert!(!due(&schedule, &now, None));
+        assert!(
+            due(&schedule, &subject(2, "a"), None)
+                && due(&schedule, &subject(1, "b"), None)
+                && due(&schedule, &now, Some("x"))
+        );
+        schedule.checked(now.clone(), owner(Ok(true)), Some("x"), INTERVAL, Instant::now());
+        assert!(!due(&schedule, &now, Some("x")));
+        let next = schedule.next(true).unwrap() - Instant::now();
         assert!((300..=330).contains(&next.as_secs()), "{next:?}");
-        assert_eq!(memory.next(ID, false), None);
+        assert_eq!(schedule.next(false), None);
         tokio::time::advance(next).await;
-        assert!(due(&now, Some("x")));
-        memory.checked(ID, now.clone(), owner(Ok(true)), None, None, Instant::now());
-        assert_eq!(memory.next(ID, true), None);
-        memory.forget("hiring", "phone-screen");
-        assert!(due(&now, None));
+        assert!(due(&schedule, &now, Some("x")));
+        schedule.checked(now.clone(), owner(Ok(true)), None, None, Instant::now());
+        assert_eq!(schedule.next(true), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_check_is_retried_with_backoff_and_keeps_the_last_result() {
-        let memory = CheckSchedule::default();
-        memory.checked(ID, subject(1, "a"), owner(Ok(true)), None, INTERVAL, Instant::now());
+        let mut schedule = CheckSchedule::default();
+        schedule.checked(subject(1, "a"), owner(Ok(true)), None, INTERVAL, Instant::now());
         for seconds in [5, 10, 20] {
-            memory.checked(ID, subject(1, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
-            assert_eq!((memory.next(ID, true).unwrap() - Instant::now()).as_secs(), seconds);
+            schedule.checked(subject(1, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
+            assert_eq!((schedule.next(true).unwrap() - Instant::now()).as_secs(), seconds);
         }
-        assert_eq!(memory.checks(ID, Some("u"), Some(1)), owner(Ok(true)));
-        assert_eq!(memory.checks(ID, Some("u"), Some(2)), ExternalChecks::default());
-        assert_eq!(memory.checks(ID, Some("another"), Some(1)), ExternalChecks::default());
-        memory.checked(ID, subject(2, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
-        assert_eq!(memory.checks(ID, Some("u"), Some(2)), owner(Err(unavailable())));
+        assert_eq!(schedule.checks(Some(1)), owner(Ok(true)));
+        assert_eq!(schedule.checks(Some(2)), ExternalChecks::default());
+        schedule.checked(subject(2, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
+        assert_eq!(schedule.checks(Some(2)), owner(Err(unavailable())));
     }
 
     #[tokio::test(start_paused = true)]
     async fn pads_are_counted_at_most_once_per_interval() {
-        let memory = CheckSchedule::default();
-        let counts = |open, requested, interval| {
+        let mut schedule = CheckSchedule::default();
+        let mut counts = |open, requested, interval| {
             let count = || PadCounts { open, ..PadCounts::default() };
-            memory.counts(ID, Some("u"), requested, interval, Instant::now(), count).open
+            schedule.counts(requested, interval, Instant::now(), count).open
         };
         assert_eq!(counts(1, None, INTERVAL), 1);
         assert_eq!(counts(2, None, INTERVAL), 1);

@@ -8,6 +8,7 @@ pub mod observe;
 pub mod status;
 
 use super::runtime::{self, Reconcile, ReconcileError, Requeue, broadcast_stream};
+use super::schedule::ObjectStates;
 use super::service_clients::ServiceClientError;
 use super::{Context, schedule, warning_events};
 use crate::k8s::ObjectKey;
@@ -41,7 +42,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
     let reconciler = Arc::new(ConfigurationController {
         context: context.clone(),
-        memory: CheckSchedule::default(),
+        schedules: ObjectStates::default(),
         permits: Arc::new(Semaphore::new(context.settings.concurrency.into())),
         stop: stop.clone(),
     });
@@ -50,7 +51,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .controller(configurations, reconciler)
         .reconcile_on(configurations_of(configurations.clone(), connections.changes()))
         .reconcile_on(configurations_of(configurations.clone(), triggers_from_sync(context.clone(), syncs)))
-        .reconcile_on(context.service_clients.duplicates.concerned(configurations.clone()))
+        .reconcile_on(context.duplicates.concerned(configurations.clone()))
         .reconcile_on(precedence_changes(configurations.clone(), configurations.changes()))
         .run(stop)
         .await;
@@ -138,7 +139,7 @@ enum CheckResult {
 
 struct ConfigurationController {
     context: Arc<Context>,
-    memory: CheckSchedule,
+    schedules: ObjectStates<CheckSchedule>,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -157,11 +158,11 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
     ) -> Result<Requeue, ReconcileError> {
         if configuration.metadata.deletion_timestamp.is_some() {
             let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
-            self.context.service_clients.duplicates.note(&namespace, &name, None);
+            self.context.duplicates.note(&namespace, &name, None);
             return Ok(None);
         }
         let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
-        let (id, uid) = ((namespace.as_str(), name.as_str()), configuration.metadata.uid.as_deref());
+        let id = (namespace.as_str(), name.as_str());
         let requested = names::reconcile_requested_at(configuration.as_ref());
         let requested = requested.as_deref();
         let scope = &self.context.scope;
@@ -177,10 +178,12 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
             }
         }
 
-        let checks = self.memory.checks(id, uid, configuration.metadata.generation);
         let interval = connection.as_deref().and_then(schedule::interval);
         let count = || observe::count(&scope.pads.in_namespace(&namespace), &name);
-        let counts = self.memory.counts(id, uid, requested, interval, Instant::now(), count);
+        let (checks, counts) = self.schedules.with(&*configuration, |schedule| {
+            let checks = schedule.checks(configuration.metadata.generation);
+            (checks, schedule.counts(requested, interval, Instant::now(), count))
+        });
         // Read the connection again, because the checks may have taken a while.
         let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
         let others = scope.configurations.in_namespace(&namespace);
@@ -197,13 +200,13 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
                 .filter(|request| self.is_synced(id, &configuration, connection.as_deref(), request)),
         };
         let serves = self.serves(&configuration, connection.as_deref()).filter(|_| preferred.is_none());
-        let duplicates = &self.context.service_clients.duplicates;
+        let duplicates = &self.context.duplicates;
         duplicates.note(&namespace, &name, serves);
         let mut after = status::status(&observation, schedule::now_ms());
         duplicates.set_condition(&namespace, &name, &mut after.conditions);
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
-        Ok(match self.memory.next(id, may_ask) {
+        Ok(match self.schedules.with(&*configuration, |schedule| schedule.next(may_ask)) {
             _ if matches!(check, CheckResult::NotNow) => Some(CHECK_RETRY_DELAY_MIN),
             Some(time) => Some(time.saturating_duration_since(Instant::now()).max(CHECK_RETRY_DELAY_MIN)),
             None => None,
@@ -211,8 +214,8 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
     }
 
     fn forget(&self, ObjectKey { namespace, name }: &ObjectKey) {
-        self.memory.forget(namespace, name);
-        self.context.service_clients.duplicates.note(namespace, name, None);
+        self.schedules.forget(namespace, name);
+        self.context.duplicates.note(namespace, name, None);
     }
 }
 
@@ -264,7 +267,7 @@ impl ConfigurationController {
         else {
             return;
         };
-        if self.memory.became_active(id, configuration) {
+        if self.schedules.with(configuration, |schedule| schedule.became_active(configuration)) {
             self.context.syncs.request_rule_sync((id.0, &connection.name_any()), id.1, None);
         }
     }
@@ -283,12 +286,10 @@ impl ConfigurationController {
             Err(ServiceClientError::Unconfirmed { .. }) => return CheckResult::NotNow,
             Err(_) => return CheckResult::Done,
         };
-        let subject = CheckKey {
-            uid: configuration.metadata.uid.clone(),
-            generation: configuration.metadata.generation,
-            account: account.version.clone(),
-        };
-        if !self.memory.check_is_due(id, &subject, requested, Instant::now()) {
+        let key =
+            CheckKey { generation: configuration.metadata.generation, account: account.version.clone() };
+        let is_due = |schedule: &mut CheckSchedule| schedule.check_is_due(&key, requested, Instant::now());
+        if !self.schedules.with(configuration, is_due) {
             return CheckResult::Done;
         }
         let asked: Option<ExternalChecks> =
@@ -298,7 +299,9 @@ impl ConfigurationController {
             self.context.request_probe(id.0, &connection.name_any());
         }
         let interval = schedule::interval(connection);
-        self.memory.checked(id, subject, checks, requested, interval, Instant::now());
+        self.schedules.with(configuration, |schedule| {
+            schedule.checked(key, checks, requested, interval, Instant::now());
+        });
         CheckResult::Done
     }
 

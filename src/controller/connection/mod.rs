@@ -12,25 +12,26 @@ pub mod status;
 pub mod webhook;
 
 use super::runtime::{self, Reconcile, ReconcileError, Requeue, broadcast_stream};
+use super::schedule::ObjectStates;
+use super::service_clients::ServiceClients;
 use super::{Context, coderpad_organization, schedule, warning_events};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::write_status;
 use crate::k8s::secrets::SecretChange;
+use api::connection::WebhookMode;
 use api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use observe::SigningTokenStatus;
-use probe_schedule::{NextProbe, ProbeSchedule, ProbeStart};
+use observe::{Probe, SigningTokenStatus};
+use probe_schedule::{ProbeSchedule, ProbeStart, ServiceProbe};
 use status::{ConnectionObservation, Services};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use webhook::WebhookController;
 
 /// Reconciles all connections that `context` watches, until `stop` is cancelled.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
@@ -44,8 +45,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
         }
         let reconciler = Arc::new(ConnectionController {
             context: context.clone(),
-            memory: ProbeSchedule::default(),
-            webhooks: WebhookController::new(context.clone()),
+            schedules: ObjectStates::default(),
             permits: Arc::new(Semaphore::new(context.settings.concurrency.into())),
             stop: stop.clone(),
         });
@@ -89,9 +89,7 @@ fn triggers_from_refusals(
     refusals.flat_map(move |refusal| {
         let concerned = reconciler.context.changed_connections(refusal);
         for connection in &concerned {
-            reconciler
-                .memory
-                .request_probe(&connection.namespace().unwrap_or_default(), &connection.name_any());
+            reconciler.schedules.with(&**connection, ProbeSchedule::request_probe);
         }
         references(concerned)
     })
@@ -119,8 +117,7 @@ fn is_handled(connection: &LeverConnection, request: &str) -> bool {
 
 struct ConnectionController {
     context: Arc<Context>,
-    memory: ProbeSchedule,
-    webhooks: WebhookController,
+    schedules: ObjectStates<ProbeSchedule>,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -142,15 +139,14 @@ impl Reconcile<LeverConnection> for ConnectionController {
         let public_url = self.context.settings.public_url.as_deref();
         let url = status::webhook_url(public_url, &connection);
         if connection.metadata.deletion_timestamp.is_some() {
-            let again = self.webhooks.finalize(&mut connection, &url).await?;
-            return Ok(again.map(delay_until));
+            return self.finalize(connection, &url).await;
         }
         installation_id::ensure(&self.context, &mut connection).await?;
         let mut token = observe::token(&self.context.secrets, &connection).await?;
         let requested = names::reconcile_requested_at(seen.as_ref());
         let requested = requested.as_deref();
         if connection.spec.suspend {
-            self.memory.forget(&namespace, &name);
+            self.schedules.with(&*seen, ProbeSchedule::reset);
             self.write(&connection, &token, Services::Suspended, None).await?;
             return Ok(None);
         }
@@ -162,35 +158,24 @@ impl Reconcile<LeverConnection> for ConnectionController {
                     // Do not keep a removed key in memory, unless the deletion of the webhook needs it.
                     self.context.service_clients.forget(&namespace, &name);
                 }
-                self.memory.forget(&namespace, &name);
+                self.schedules.with(&*seen, ProbeSchedule::reset);
                 self.write(&connection, &token, Services::Unusable(&diagnosis), None).await?;
                 return Ok(None);
             }
         };
 
-        let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
-        // An accepted organization triggers a new probe, like a new key.
-        let version = format!(
-            "{} {}",
-            account.version,
-            coderpad_organization::accepted(&connection).unwrap_or_default()
-        );
-        let due = || self.memory.due(id, &version, requested, Instant::now());
-        let mut lever_answered = false;
-        if due() == NextProbe::Now {
+        let next = |token: &SigningTokenStatus| {
+            let version = version(&seen, &account, token);
+            self.schedules.with(&*seen, |schedule| schedule.next(&version, requested, Instant::now()))
+        };
+        if next(&token).is_some_and(|next| next <= Instant::now()) {
             if status::is_new(&connection)
                 && let Some(written) = self.write(&connection, &token, Services::Connecting, None).await?
             {
                 connection = Arc::new(written);
             }
-            let start = ProbeStart {
-                version: version.clone(),
-                requested: requested.map(str::to_owned),
-                interval: schedule::interval(&connection),
-                began: Instant::now(),
-                at: schedule::now(),
-            };
-            self.memory.begin(&namespace, &name);
+            let (began, interval) = (Instant::now(), schedule::interval(&connection));
+            self.schedules.with(&*seen, |schedule| schedule.begin(began));
             let key = account.interview.account_id();
             let look = self.context.pad_budget.quotas().begin_probe(key);
             // Reads can be cancelled at any time, and a service that hangs must not delay the shutdown.
@@ -199,37 +184,34 @@ impl Reconcile<LeverConnection> for ConnectionController {
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
                 self.context.pad_budget.quotas().end_probe(key, look, remaining);
             }
-            lever_answered = lever.diagnosis.is_none();
             // Do not compare with the time of the last complete probe, which has only whole seconds.
-            let is_complete = lever_answered && interview.diagnosis.is_none();
-            let is_by_the_clock = start.interval.is_some();
-            self.memory.record(&namespace, &name, start, lever, interview);
+            let is_complete = lever.diagnosis.is_none() && interview.diagnosis.is_none();
             let asked = requested.filter(|request| !is_handled(&seen, request));
-            if is_complete && (is_by_the_clock || asked.is_some()) {
+            if is_complete && (interval.is_some() || asked.is_some()) {
                 self.context.syncs.request_sync(&namespace, &name, asked);
             }
-        }
-        let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(None) };
-        if self.webhooks.reconcile(&mut connection, &account, &url, lever_answered).await? {
+            let before = self.schedules.with(&*seen, |schedule| schedule.webhook.probe.facts.clone());
+            let webhook = if lever.diagnosis.is_none() {
+                let pass = webhook::reconcile(&self.context, &mut connection, &account, &url, before).await;
+                // The next attempt is a probe, too.
+                pass.inspect_err(|_| self.schedules.with(&*seen, ProbeSchedule::request_probe))?
+            } else {
+                Probe { facts: before, diagnosis: None }
+            };
             token = observe::token(&self.context.secrets, &connection).await?;
+            let start = ProbeStart { version: version(&seen, &account, &token), requested, interval, began };
+            self.schedules.with(&*seen, |schedule| schedule.record(start, lever, interview, webhook));
         }
+        let last = self.schedules.with(&*seen, |schedule| schedule.last());
+        let Some((probed, handled)) = last else { return Ok(None) };
         let syncs = &self.context.syncs;
-        let handled =
-            probed.handled.as_deref().filter(|request| syncs.is_complete(&namespace, &name, request));
+        let handled = handled.as_deref().filter(|request| syncs.is_complete(&namespace, &name, request));
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
-        let (_, webhook_due) = self.webhooks.state(&connection);
-        Ok(match (due(), webhook_due) {
-            (NextProbe::Now, _) => Some(Duration::ZERO),
-            (NextProbe::At(time), webhook_due) => {
-                Some(delay_until(webhook_due.map_or(time, |due| due.min(time))))
-            }
-            (NextProbe::OnRequest, webhook_due) => webhook_due.map(delay_until),
-        })
+        Ok(next(&token).map(|next| next.saturating_duration_since(Instant::now())))
     }
 
     fn forget(&self, ObjectKey { namespace, name }: &ObjectKey) {
-        self.memory.forget(namespace, name);
-        self.webhooks.forget(namespace, name);
+        self.schedules.forget(namespace, name);
         self.context.service_clients.forget(namespace, name);
         self.context.pad_budget.forget(namespace, name);
         self.context.syncs.forget(namespace, name);
@@ -237,11 +219,46 @@ impl Reconcile<LeverConnection> for ConnectionController {
     }
 }
 
-fn delay_until(time: Instant) -> Duration {
-    time.saturating_duration_since(Instant::now())
+/// Returns the version of everything that a probe of a connection depends on.
+fn version(connection: &LeverConnection, account: &ServiceClients, token: &SigningTokenStatus) -> String {
+    // An accepted organization triggers a new probe, like a new key.
+    let accepted = coderpad_organization::accepted(connection).unwrap_or_default();
+    // A changed Secret may have lost the token of the webhook that the operator manages.
+    let token = match token {
+        SigningTokenStatus::Present { version } if connection.spec.webhook.mode == WebhookMode::Managed => {
+            version
+        }
+        _ => "",
+    };
+    format!("{} {accepted} {token}", account.version)
 }
 
 impl ConnectionController {
+    /// Removes the webhook of a connection that is being deleted. A Warning Event reports that the deletion waits.
+    async fn finalize(
+        &self,
+        mut connection: Arc<LeverConnection>,
+        url: &str,
+    ) -> Result<Requeue, ReconcileError> {
+        let Some(failed) = webhook::finalize(&self.context, &mut connection, url).await? else {
+            return Ok(None);
+        };
+        let (before, webhook) = self.schedules.with(&*connection, |schedule| {
+            let before = schedule.webhook.failures;
+            schedule.webhook = ServiceProbe::new(failed, before);
+            (before, schedule.webhook.clone())
+        });
+        let Some(diagnosis) = &webhook.probe.diagnosis else { return Ok(None) };
+        if before == 0 {
+            let ObjectKey { namespace, name } = ObjectKey::from_object(&*connection);
+            let note = webhook::deletion_blocked(&namespace, &name, diagnosis);
+            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason, &note).await;
+        }
+        let interval = schedule::interval(&connection);
+        let pause = schedule::after_failures(webhook.failures, interval, diagnosis.retry_after);
+        Ok(diagnosis.is_transient().then_some(pause))
+    }
+
     /// Writes the status if it differs, and publishes warning Events for new problems. Returns the written object.
     async fn write(
         &self,
@@ -254,8 +271,7 @@ impl ConnectionController {
         let namespace = connection.namespace().unwrap_or_default();
         let missed = self.context.syncs.missed(&namespace, &connection.name_any());
         let missed = missed.as_ref();
-        let (webhook, _) = self.webhooks.state(connection);
-        let webhook = &webhook;
+        let webhook = &self.schedules.with(connection, |schedule| schedule.webhook.probe.facts.clone());
         let others = &installation_id::others(&self.context.scope, connection);
         let observation = ConnectionObservation {
             connection,

@@ -17,7 +17,7 @@ use kube::ResourceExt;
 const MAX_PROBED_OPPORTUNITIES: usize = 3;
 
 /// Result of a probe of one service.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Probe<Facts> {
     /// Observed facts, up to the first problem.
     pub facts: Facts,
@@ -47,7 +47,10 @@ pub struct InterviewFacts {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SigningTokenStatus {
     /// A signing token is configured.
-    Present,
+    Present {
+        /// `metadata.resourceVersion` of its Secret.
+        version: String,
+    },
     /// No signing token is available, for this reason.
     Missing(String),
 }
@@ -170,7 +173,7 @@ pub async fn token(
     };
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
-        Ok(_) => Ok(SigningTokenStatus::Present),
+        Ok(token) => Ok(SigningTokenStatus::Present { version: token.version }),
         Err(error) => match diagnosis::diagnose_secret(&error, &namespace) {
             Some((_, hint)) => Ok(SigningTokenStatus::Missing(format!(
                 "spec.webhook.signingTokenSecretRef: {} The value must be the signature token of Lever's Candidate \

@@ -89,7 +89,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         last_handled_reconcile_at: handled
             .map(ToOwned::to_owned)
             .or_else(|| before.last_handled_reconcile_at.clone()),
-        webhook_url: Some(webhook_url(public_url, connection)),
+        webhook_url: has_webhook(connection).then(|| webhook_url(public_url, connection)),
         installation: connection
             .installation_id()
             .map(ToOwned::to_owned)
@@ -117,6 +117,11 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
     after.conditions = conditions.finish();
 
     after
+}
+
+/// Reports whether somebody registers a webhook for the connection (contract C7a).
+pub fn has_webhook(connection: &LeverConnection) -> bool {
+    connection.spec.webhook.mode != WebhookMode::None
 }
 
 /// Returns the webhook URL for Lever; only the path if --public-url is not set.
@@ -427,6 +432,9 @@ fn webhook(
     managed: &WebhookState,
     missed: Option<&MissedDelivery>,
 ) {
+    if !has_webhook(connection) {
+        return;
+    }
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
     match managed {
         WebhookState::Failed(diagnosis) if is_managed => {

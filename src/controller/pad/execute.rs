@@ -11,33 +11,30 @@ mod yielding;
 use super::candidate_loader::Ticket;
 use super::in_flight::InFlight;
 use super::observe;
-use crate::coderpad::PadRecord;
 use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
-use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
+use crate::k8s::patch::{MetadataChange, WriteError, is_status, refusal, write_metadata, write_status};
 use crate::k8s::{ObjectKey, with_timeout};
 use crate::telemetry::traces::span_definitions;
-use crate::transport::{ErrorKind, SendDeadline};
+use crate::transport::SendDeadline;
 use api::configuration::{PadConfiguration, PadConfigurationStatus};
 use api::names;
 use api::pad::{Pad, Trigger, TriggerSource};
 use api::pad_builder;
 use api::served_stage_entries::{self, Fingerprint};
 use engine::command::Command;
-use engine::event::{Event, Fact, StoredVersion};
+use engine::event::{Event, Fact, StoredVersion, stops_reading};
 use engine::hints::Hint;
-use engine::question::question_problem;
-use engine::state::{CandidateLookup, NoteLookup, PadState, PassError, StoredPad};
+use engine::state::{PadState, PassError, StoredPad};
 use jiff::Timestamp;
-use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
 
 /// Delay before a negative answer is read again: the services are eventually consistent.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// Maximum number of links of a candidate that are searched for a pad of ours.
-const LINKS_READ: usize = 20;
 
 /// One pass over a Pad: the current object and the observed state.
 pub struct PadReconcile<'a> {
@@ -78,15 +75,28 @@ impl PadReconcile<'_> {
         match command {
             Command::Done { .. } => Ok(Fact::Done),
             Command::ReadOpportunity => self.read_opportunity().await,
-            Command::ReadPad(id) => Ok(Fact::Pad(self.read_pad(id).await?)),
-            Command::ReadLinkedPads(ids) => {
-                // The newest links are last: Lever appends.
-                let newest: Vec<String> = ids.iter().rev().take(LINKS_READ).cloned().collect();
-                Ok(Fact::LinkedPads(self.read_linked_pads(newest).await?))
-            }
-            Command::ReadKindAgain(id) => {
+            Command::ReadOpportunityAgain => {
                 tokio::time::sleep(READ_AGAIN_AFTER).await;
-                Ok(Fact::Pad(self.read_pad(id).await?))
+                let answer = self.account()?.lever.opportunity(&candidate).await;
+                Ok(Fact::Candidate { answer: answer.map(Box::new), shared: false })
+            }
+            Command::ReadAnyOpportunity => {
+                let any = self.account()?.lever.any_opportunity().await;
+                Ok(Fact::AnyOpportunity(any.map_err(PassError::Service)?))
+            }
+            Command::ReadOtherOpportunity(id) => {
+                let answer = self.account()?.lever.opportunity(id).await;
+                Ok(Fact::OtherOpportunity(answer.map(drop)))
+            }
+            Command::ReadPad(id) => self.read_pad(id).await,
+            Command::ReadPadAgain(id) | Command::ReadKindAgain(id) => {
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+                self.read_pad(id).await
+            }
+            Command::ReadLinkedPads(ids) => self.read_linked_pads(ids).await,
+            Command::ReadLinkedPadsAgain(ids) => {
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+                self.read_linked_pads(ids).await
             }
             Command::StoreRefusal { refused } => self.store_refusal(*refused).await,
             Command::StoreServed(entries) => self.store_served(entries).await,
@@ -101,25 +111,15 @@ impl PadReconcile<'_> {
             Command::AddLink(url) => self.add_link(url).await,
             Command::AddTags(tags) => {
                 let answer = self.account()?.lever.add_tags(&candidate, tags).await;
-                self.lever_write(answer).await
+                Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
             }
             Command::RemoveTags(tags) => {
                 let answer = self.account()?.lever.remove_tags(&candidate, tags).await;
-                self.lever_write(answer).await
+                Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
             }
-            Command::ReadNotes { reference } => {
-                let notes = self.account()?.lever.notes(&candidate).await.map_err(PassError::Service)?;
-                let unreadable = notes.unreadable();
-                let found = notes
-                    .notes
-                    .into_iter()
-                    .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
-                match (found, unreadable) {
-                    (Some(note), _) => Ok(Fact::Note(NoteLookup::Written(note.id))),
-                    // An unreadable note may be the searched one (contract X9).
-                    (None, Some(unreadable)) => Err(PassError::Service(unreadable)),
-                    (None, None) => Ok(Fact::Note(NoteLookup::Absent)),
-                }
+            Command::ReadNotes { .. } => {
+                let notes = self.account()?.lever.notes(&candidate).await;
+                Ok(Fact::Notes(notes.map_err(PassError::Service)?))
             }
             Command::AddNote(text) => self.add_note(text).await,
             Command::ReadEvents(id) => {
@@ -127,21 +127,18 @@ impl PadReconcile<'_> {
                 Ok(Fact::Events(events.map_err(PassError::Service)?))
             }
             Command::ReadCode(ids) => {
-                let mut code = Vec::new();
+                let interview = &self.account()?.interview;
+                let mut files = Vec::new();
                 for id in ids {
-                    match self.account()?.interview.environment(*id).await {
-                        Ok(environment) => code.push(environment),
-                        // A file that CoderPad does not return must not prevent the note (contract E3).
-                        Err(error) if matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid) => {}
-                        Err(error) => return Err(PassError::Service(error)),
+                    files.push(interview.environment(*id).await);
+                    if files.last().is_some_and(stops_reading) {
+                        break;
                     }
                 }
-                Ok(Fact::Code(code))
+                Ok(Fact::Code(files))
             }
-            Command::CheckQuestion { question, type_ } => {
-                // The refusal remains, whatever the result.
-                let asked = self.account()?.interview.question(*question).await;
-                Ok(Fact::QuestionProblem(asked.ok().and_then(|asked| question_problem(&asked, *type_))))
+            Command::CheckQuestion { question, .. } => {
+                Ok(Fact::Question(self.account()?.interview.question(*question).await))
             }
             Command::EndPad(id) => {
                 self.account()?.interview.end_pad(id).await.map_err(PassError::Service)?;
@@ -150,7 +147,7 @@ impl PadReconcile<'_> {
             }
             Command::RemoveLink(url) => {
                 let answer = self.account()?.lever.remove_links(&candidate, std::slice::from_ref(url)).await;
-                self.lever_write(answer).await
+                Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
             }
             Command::DeletePad(id) => {
                 self.account()?.interview.delete_pad(id).await.map_err(PassError::Service)?;
@@ -164,6 +161,7 @@ impl PadReconcile<'_> {
                 self.context.memory.request(&ObjectKey::new(&self.state.pad.namespace, name), Hint::Judge);
                 Ok(Fact::Done)
             }
+            Command::DeleteObject => self.delete_object().await,
             Command::SetFinalizer(present) => {
                 let change = MetadataChange::default().finalizer(names::FINALIZER, *present);
                 self.write(change).await.map_err(cluster)?;
@@ -199,6 +197,21 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
+    /// Deletes the Pad in exactly the version that was last read or written.
+    async fn delete_object(&self) -> Result<Fact, PassError> {
+        let preconditions =
+            Preconditions { uid: self.pad.uid(), resource_version: self.pad.resource_version() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match with_timeout(self.api().delete(&self.state.pad.name, &parameters)).await {
+            Ok(_) => {}
+            Err(error) if is_status(&error, 404) => {}
+            Err(error) if is_status(&error, 409) => return Err(PassError::Conflict),
+            Err(error) => return Err(cluster(WriteError::Api(Box::new(error)))),
+        }
+        tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "deleted Pad after TTL");
+        Ok(Fact::Done)
+    }
+
     /// Keeps a version from the API server for the event of the command.
     fn refresh_stored(&mut self, pad: Pad) {
         self.context.memory.record_written(&pad);
@@ -216,58 +229,19 @@ impl PadReconcile<'_> {
         self.stored.as_ref().map_or(&self.state.pad, |stored| &stored.pad)
     }
 
-    /// Reads the candidate. A 404 has irreversible consequences, so it is confirmed by a second read (contract P7b).
-    /// After a webhook, the rules do that with their own delays (contract P7a).
+    /// Reads the candidate, as part of a batch if the Pad is registered for one.
     async fn read_opportunity(&mut self) -> Result<Fact, PassError> {
         let demand = self.demand.take();
-        let shared = demand.is_some();
-        let lever = &self.account()?.lever;
-        let mut read = match demand {
+        let (shared, lever) = (demand.is_some(), &self.account()?.lever);
+        let answer = match demand {
             Some(demand) => demand.read(lever).await,
             None => lever.opportunity(&self.state.pad.opportunity_id).await,
         };
-        let is_read_later = self.state.event.is_some_and(|event| event.read_again_in.is_some());
-        if read.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound) && !is_read_later {
-            tokio::time::sleep(READ_AGAIN_AFTER).await;
-            read = lever.opportunity(&self.state.pad.opportunity_id).await;
-        }
-        let lookup = match read {
-            Ok(opportunity) => CandidateLookup::Read(Box::new(opportunity)),
-            Err(error) if error.class == ErrorKind::NotFound => CandidateLookup::NotFound,
-            Err(error) if error.class == ErrorKind::Forbidden => {
-                // If the key can read another opportunity, only this one is refused (contract P2b).
-                match lever.any_opportunity().await.map_err(PassError::Service)? {
-                    Some(other) if other != self.state.pad.opportunity_id => {
-                        match lever.opportunity(&other).await {
-                            Ok(_) => CandidateLookup::Refused,
-                            // Deleted since it was listed: inconclusive.
-                            Err(gone) if gone.class == ErrorKind::NotFound => {
-                                return Err(PassError::Service(error));
-                            }
-                            Err(other) => return Err(PassError::Service(other)),
-                        }
-                    }
-                    _ => return Err(PassError::Service(error)),
-                }
-            }
-            Err(error) => return Err(PassError::Service(error)),
-        };
-        Ok(Fact::Candidate { lookup, shared })
+        Ok(Fact::Candidate { answer: answer.map(Box::new), shared })
     }
 
-    /// Reads a pad. A 404 is confirmed by a second read, as for the candidate.
-    async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, PassError> {
-        let interview = &self.account()?.interview;
-        let mut read = interview.pad(id).await;
-        if read.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound) {
-            tokio::time::sleep(READ_AGAIN_AFTER).await;
-            read = interview.pad(id).await;
-        }
-        match read {
-            Ok(record) => Ok(Some(record)),
-            Err(error) if error.class == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(PassError::Service(error)),
-        }
+    async fn read_pad(&self, id: &str) -> Result<Fact, PassError> {
+        Ok(Fact::Pad(self.account()?.interview.pad(id).await.map(Box::new)))
     }
 
     /// Stores on the configuration whether CoderPad refuses to create take-homes for its spec.
@@ -311,25 +285,18 @@ impl PadReconcile<'_> {
         }
     }
 
-    /// Reads the pads behind links, which anyone may have added to the candidate: a pad that the key may not read is
-    /// not ours. Missing ones are read once more, all after one delay.
-    async fn read_linked_pads(&self, ids: Vec<String>) -> Result<Vec<PadRecord>, PassError> {
+    async fn read_linked_pads(&self, ids: &[String]) -> Result<Fact, PassError> {
         let interview = &self.account()?.interview;
-        let (mut records, mut missing) = (Vec::new(), ids);
-        for attempt in 0..2 {
-            if attempt > 0 && !missing.is_empty() {
-                tokio::time::sleep(READ_AGAIN_AFTER).await;
-            }
-            for id in std::mem::take(&mut missing) {
-                match interview.pad(&id).await {
-                    Ok(record) => records.push(record),
-                    Err(error) if error.class == ErrorKind::NotFound => missing.push(id),
-                    Err(error) if matches!(error.class, ErrorKind::Forbidden | ErrorKind::Invalid) => {}
-                    Err(error) => return Err(PassError::Service(error)),
-                }
+        let mut answers = Vec::new();
+        for id in ids {
+            let answer = interview.pad(id).await;
+            let stops = stops_reading(&answer);
+            answers.push((id.clone(), answer));
+            if stops {
+                break;
             }
         }
-        Ok(records)
+        Ok(Fact::LinkedPads(answers))
     }
 
     /// Creates the next Pad of the series. An existing one counts as created.

@@ -1,4 +1,4 @@
-//! What this process remembers about each Pad: one entry per Pad, with one [`PadMemory::forget`]. All of it may be lost
+//! The memory of this process about each Pad: one entry per Pad, with one [`PadMemory::forget`]. All of it may be lost
 //! at any time, at the cost of a repeated read, a restarted wait or a restarted backoff.
 
 use super::in_flight::InFlight;

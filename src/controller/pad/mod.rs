@@ -12,7 +12,6 @@ pub mod in_flight;
 pub mod memory;
 mod observe;
 mod shared_reads;
-pub mod ttl;
 
 use super::Context;
 use super::fair_share::WorkPermit;
@@ -22,19 +21,21 @@ use super::{long_wait_events, schedule};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::{WriteError, write_status};
 use crate::telemetry::traces::span_definitions;
-use crate::transport::{self, ErrorKind};
 use api::condition::{Condition, is_true, types};
 use api::names;
-use api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
+use api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use api::sanitize;
 use candidate_loader::Ticket;
 use engine::command::{Command, Outcome, WriteBackState};
 use engine::decide::{Decision, decide};
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
-use engine::rules::failure_tag::{FailureTag, PadHealth};
-use engine::state::{CandidateLookup, PadLookup, PadState, PassError, StoredPad};
-use engine::{status, tags, warning_events};
+use engine::rules::key_not_confirmed;
+use engine::state::{CandidateLookup, PadHealth, PadLookup, PadState, PassError, StoredPad};
+use engine::wake::{
+    REQUEUE_INTERVAL, RequeueDelays, concerns_connection, is_of_connection, may_wait, next_requeue,
+};
+use engine::{status, warning_events};
 use execute::PadReconcile;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -47,12 +48,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Name of the rule for `tags.failed` in traces.
-const FAILURE_TAG_RULE: &str = "failure tag";
 /// Maximum number of commands per pass, more than any needs: stops rules that do not terminate.
 const MAX_COMMANDS_PER_PASS: usize = 64;
-/// Requeue delay of a waiting Pad without events.
-const REQUEUE_INTERVAL: Duration = Duration::from_secs(300);
 /// Requeue delay after a write conflict.
 const PAD_CONFLICT_REQUEUE_DELAY: Duration = Duration::from_millis(200);
 /// Fallback requeue delay while the watch has not delivered the operator's own write yet.
@@ -80,12 +77,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             let configurations = configurations.clone();
             affected_pads(&context, Some(namespace.clone()), move |pad| {
-                let of_rule = || {
-                    configurations
-                        .get(&namespace, &pad.spec.configuration_ref.name)
-                        .is_some_and(|configuration| configuration.spec.connection_ref.name == name)
-                };
-                pad.spec.connection_ref.as_ref().is_some_and(|reference| reference.name == name) || of_rule()
+                let configuration = configurations.get(&namespace, &pad.spec.configuration_ref.name);
+                is_of_connection(pad, configuration.as_deref(), &name)
             })
         }
     });
@@ -113,7 +106,7 @@ struct PadController {
     context: Arc<Context>,
 }
 
-/// What a pass over a Pad holds.
+/// Held by a pass over a Pad.
 struct PadTurn {
     /// Its ticket for a batched read of its candidate.
     demand: Option<Ticket>,
@@ -169,21 +162,8 @@ fn affected_pads(
     namespace: Option<String>,
     concerns: impl Fn(&Pad) -> bool,
 ) -> futures::stream::Iter<std::vec::IntoIter<ObjectRef<Pad>>> {
-    let waiting = |pad: &Pad| {
-        pad.metadata.deletion_timestamp.is_some()
-            || match pad.phase() {
-                None | Some(Phase::Pending | Phase::Failed) => true,
-                Some(Phase::Ended) => !engine::observe::stored_pad(pad, None).recorded,
-                // The end may have been requested while nothing could be sent.
-                Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
-                // Its connection may now count the pads of that installation as own (contract I6).
-                Some(Phase::Skipped) => engine::observe::is_owned_elsewhere(pad),
-            }
-            || engine::observe::is_requested(pad)
-            || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
-            || tags::is_reported(pad.status.as_ref())
-            || context.memory.read(&ObjectKey::from_object(pad), PadEntry::has_hints)
-    };
+    let waiting =
+        |pad: &Pad| may_wait(pad, || context.memory.read(&ObjectKey::from_object(pad), PadEntry::has_hints));
     let all = context.scope.pads.in_namespace(&namespace.unwrap_or_default());
     let concerned =
         all.iter().filter(|pad| waiting(pad) && concerns(pad)).map(|pad| ObjectRef::from_obj(pad.as_ref()));
@@ -204,19 +184,14 @@ async fn reconcile(
     // A batched read for an older version of the Pad is discarded.
     let demand =
         demand.filter(|demand| demand.is_of(&pad)).or_else(|| observe::enroll(&around, &pad, context));
-    if hints.has(Hint::Expired) {
-        context.memory.update(&key, |entry| entry.complete(Hint::Expired, &hints));
-        if is_expired(&pad, &around) {
-            ttl::delete(&context.client, &pad, &context.memory).await?;
-            tracing::info!(pad = %key.name, namespace = %key.namespace, "deleted Pad after TTL");
-            return Ok(None);
-        }
-    }
+    context.memory.update(&key, |entry| entry.complete(Hint::Expired, &hints));
     let inputs = around.fingerprint(&pad);
     let mut state = observe::state(&pad, &around, context, &hints);
-    (state.backoff_remaining, state.tags.pause) = context
-        .memory
-        .read(&key, |entry| (entry.backoff.remaining(&inputs), entry.tag_backoff.remaining(&inputs)));
+    context.memory.read(&key, |entry| {
+        state.backoff_remaining = entry.backoff.remaining(&inputs);
+        state.failure_tag_backoff = entry.failure_tag_backoff.remaining(&inputs);
+        state.tags.pause = entry.tag_backoff.remaining(&inputs);
+    });
 
     let configuration = around.configuration.clone();
     let mut pass = PadReconcile {
@@ -243,7 +218,8 @@ async fn reconcile(
     let mut after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
     let mut flag_pause = None;
     if let Some(stands) = after.as_ref().map(|after| PadHealth::from_conditions(&after.conditions, now)) {
-        flag_pause = reconcile_failure_tag(&mut pass, &around, stands, inputs).await;
+        pass.state.health = Some(stands);
+        flag_pause = reconcile_failure_tag(&mut pass, &around, inputs).await;
         after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
     }
     let tag_pause = tag_retry_delay(&pass, &around, inputs);
@@ -260,20 +236,9 @@ async fn reconcile(
     {
         context.memory.update(&key, |entry| entry.in_flight.forget(&mark));
     }
-    let rest = match (again, pause, &outcome) {
-        (Some(again), Some(pause), _) => Some(again.max(pause)),
-        (Some(again), None, _) => Some(again.min(REQUEUE_INTERVAL)),
-        (None, Some(pause), _) => Some(pause),
-        (None, None, Outcome::Waiting(..) | Outcome::Ended(WriteBackState::Pending(..))) => {
-            Some(REQUEUE_INTERVAL)
-        }
-        (None, None, _) => None,
-    };
-    // The Pad's own backoff is not shortened.
-    Ok(match pause {
-        Some(_) => rest,
-        None => rest.into_iter().chain(flag_pause).chain(tag_pause).min(),
-    })
+    let delays =
+        RequeueDelays { decided: again, backoff: pause, failure_tag: flag_pause, refused_tag: tag_pause };
+    Ok(next_requeue(&outcome, delays))
 }
 
 /// Remembers the result of the rules: answered hints, stale reads, and the backoff. Returns the delay after an error.
@@ -327,14 +292,6 @@ fn latency_start(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
     trigger.at.filter(|_| is_first && trigger.source == TriggerSource::Webhook)
 }
 
-/// Reports whether the Pad's TTL has passed and no reconcile is requested.
-fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
-    let configuration = around.configuration.as_deref();
-    !engine::observe::is_requested(pad)
-        && configuration
-            .is_some_and(|configuration| engine::ttl::is_expired(pad, configuration, Timestamp::now()))
-}
-
 /// Decides and executes commands until the rules are done.
 async fn run_to_completion(
     pass: &mut PadReconcile<'_>,
@@ -350,11 +307,10 @@ async fn run_to_completion(
         if step.calls_service()
             && let Err(error) = ensure_clients(pass, around).await
         {
-            pass.state.error = Some(error);
+            pass.state.fail(error);
             continue;
         }
         pass.execute(rule, &step).await;
-        pass.state.tolerate_refusal(&step);
     }
     tracing::error!(pad = %pass.state.pad.name, namespace = %pass.state.pad.namespace, "the rules do not terminate; please report this bug");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
@@ -368,18 +324,11 @@ async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) ->
         let account = pass.context.service_clients.get(connection).await;
         let name = connection.name_any();
         pass.clients = Some(account.map_err(|error| match error {
-            ServiceClientError::Unconfirmed { source } if !is_permanent(&source) => {
-                PassError::Service(source)
-            }
+            ServiceClientError::Unconfirmed { source } => key_not_confirmed(name, source),
             error => PassError::NoCredentials { connection: name, message: error.to_string() },
         })?);
     }
     Ok(())
-}
-
-/// Reports whether this error would turn a Pad Failed although it concerns only the key.
-fn is_permanent(error: &transport::ServiceError) -> bool {
-    matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid)
 }
 
 /// Reconciles the tag `tags.failed`. Returns the retry delay after a failure: the tag has its own backoff, and does not
@@ -387,39 +336,20 @@ fn is_permanent(error: &transport::ServiceError) -> bool {
 async fn reconcile_failure_tag(
     pass: &mut PadReconcile<'_>,
     around: &RelatedObjects,
-    stands: PadHealth,
     inputs: u64,
 ) -> Option<Duration> {
     let (memory, key) = (&pass.context.memory, pass.key.clone());
-    for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = match engine::rules::failure_tag::next_action(&pass.state, stands) {
-            FailureTag::Execute(step) => step,
-            FailureTag::Settled(tag) => {
-                pass.state.pad.failed_tag = tag;
-                break;
-            }
-            FailureTag::Later => break,
-        };
-        if step.calls_service()
-            && let Some(rest) = memory.read(&key, |entry| entry.failure_tag_backoff.remaining(&inputs))
-        {
-            return Some(rest);
-        }
-        let own = pass.state.error.take();
-        match ensure_clients(pass, around).await {
-            Ok(()) => pass.execute(FAILURE_TAG_RULE, &step).await,
-            Err(error) => pass.state.error = Some(error),
-        }
-        pass.state.failure_tag_error = std::mem::replace(&mut pass.state.error, own);
-    }
+    let (_, again) = run_to_completion(pass, around).await;
     match &pass.state.failure_tag_error {
         Some(error) => {
             record_failure(pass, error, around);
             Some(memory.update(&key, |entry| entry.failure_tag_backoff.record_failure(&inputs)))
         }
         None => {
-            memory.update(&key, |entry| entry.failure_tag_backoff.reset());
-            None
+            if again.is_none() {
+                memory.update(&key, |entry| entry.failure_tag_backoff.reset());
+            }
+            again
         }
     }
 }
@@ -441,32 +371,19 @@ fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64
 /// Logs a failure without the service's message, which may quote a candidate, and requests a probe of the connection.
 fn record_failure(pass: &PadReconcile<'_>, error: &PassError, around: &RelatedObjects) {
     let (pad, namespace) = (&pass.state.pad.name, &pass.state.pad.namespace);
+    if concerns_connection(error, &pass.state.opportunity)
+        && let Some(connection) = &around.connection_name
+    {
+        pass.context.request_probe(namespace, connection);
+    }
     match error {
         PassError::Service(error) | PassError::CreateOutcomeUnknown(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "call for a Pad failed; see its status");
-            // It concerns this candidate only.
-            if matches!(pass.state.opportunity, CandidateLookup::Refused) {
-                return;
-            }
-            // The connection's probe decides on errors that may concern all Pads (contract F4).
-            let is_for_all = match error.class {
-                ErrorKind::Unauthorized
-                | ErrorKind::Forbidden
-                | ErrorKind::Unavailable
-                | ErrorKind::OutcomeUnknown => true,
-                ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Throttled => error.is_quota(),
-            };
-            if let Some(connection) = &around.connection_name
-                && is_for_all
-            {
-                pass.context.request_probe(namespace, connection);
-            }
         }
         PassError::NoCredentials { connection, .. } => {
             tracing::warn!(%pad, %namespace, %connection, "API keys of a connection cannot be used; see its status");
-            pass.context.request_probe(namespace, connection);
         }
         PassError::Conflict => {}
         PassError::Refused { answer } => {

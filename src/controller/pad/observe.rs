@@ -10,11 +10,9 @@ use crate::k8s::pad_index::IndexKey;
 use api::configuration::PadConfiguration;
 use api::pad::Pad;
 use api::pad_builder::is_of;
-use api::reason::Reason;
 use engine::hints::PendingHints;
-use engine::observe::{
-    FormerConnection, RelatedObjects, connection_name, observe, waits_for, waits_for_room,
-};
+use engine::limits::{LimitInputs, QuotaLeft, limits, takes_precedence};
+use engine::observe::{FormerConnection, RelatedObjects, connection_name, observe};
 use engine::rolling_limit;
 use engine::rules::is_final;
 use engine::state::{ConnectionState, CreateOutcome, PadState, StoredPad, WriteClaim};
@@ -71,7 +69,7 @@ fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Opt
 
 /// Builds the observed state before any call to a service.
 pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
-    let mut state = observe(pad, around, &others(pad, context), wanted);
+    let mut state = observe(pad, around, &others(pad, context), wanted, Timestamp::now());
     let key = ObjectKey::from_object(pad);
     state.create_outcome = flight(&key, &state.pad, context);
     state.write_claim = claimed(&key, &state.pad, context);
@@ -81,7 +79,7 @@ pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
     }
     // Most Pads have their pad already, and need no comparison with all others.
     if state.pad.pad_id.is_none() && !state.pad.deleting && !is_final(&state) {
-        state.quota_requeue = apply_fifo_limits(pad, &mut state.connection, context);
+        state.quota_requeue = observe_limits(pad, &mut state.connection, context);
     }
     state
 }
@@ -135,9 +133,9 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
     needed.collect()
 }
 
-/// Reduces the connection's limits for this Pad by older waiting Pads and by the pads of the last hour. Returns the
-/// requeue delay if older Pads have reserved the remaining quota, because their candidates may have left the stage.
-fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
+/// Looks up the inputs of the limits of a Pad, and sets the limits on the connection. Returns the requeue delay of a
+/// Pad whose quota older Pads have reserved.
+fn observe_limits(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
     let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };
     if pads_left.is_none() && per_hour.is_none() {
         return None;
@@ -146,45 +144,43 @@ fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Cont
     let now = Timestamp::now();
     let made = per_hour.map(|_| reported_creations(pad, name, context, now)).unwrap_or_default();
     let made = context.pad_budget.recent_pads(&namespace, name, &uid, made, now);
-    // A Pad whose pad is being created is counted already, although its status still says that it waits.
-    let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.placed.contains(&uid));
-    let waiting = older_waiting_pads(pad, name, context);
-    let before = waiting.iter().filter(|other| !has_place(other)).count();
-    if let Some(limit) = *per_hour {
-        *hour_full = rolling_limit::limit_exceeded(limit, made.times, before, now);
-    }
-    let left = pads_left.as_mut().filter(|left| **left > 0)?;
-    // The status is as old as the last probe, and omits pads created since by other connections with the same key.
-    let connection = context.scope.connections.get(&namespace, name);
-    let account = connection.and_then(|connection| context.service_clients.known(&connection));
-    let all = account
-        .map_or(*left, |account| context.pad_budget.quotas().left(account.interview.account_id(), *left));
-    let before = i64::try_from(before).unwrap_or(i64::MAX);
-    *left = all.saturating_sub(before);
-    let is_in_front =
-        before < all.saturating_add(i64::try_from(rolling_limit::FRONT_OF_QUEUE_PADS).unwrap_or(i64::MAX));
-    let hour_is_free = hour_full.is_none_or(|full| full.rest <= rolling_limit::FRONT_RECHECK_DELAY);
-    (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(rolling_limit::FRONT_RECHECK_DELAY)
+    let older = older_waiting_pads(pad, name, context);
+    let limits = limits(
+        LimitInputs {
+            quota: pads_left.map(|reported| QuotaLeft {
+                reported,
+                current: current_quota(&namespace, name, reported, context),
+            }),
+            per_hour: *per_hour,
+            created: made.times,
+            counted: made.placed,
+            older: older.iter().map(|other| other.uid().unwrap_or_default()).collect(),
+        },
+        now,
+    );
+    (*pads_left, *hour_full) = (limits.pads_left, limits.hour_full);
+    limits.requeue
 }
 
-/// Returns the older Pads of the connection that wait for quota, the hourly limit, or the connection itself: the oldest
-/// are served first. A Pad that waits for another reason does not hold up the others.
+/// Returns the remaining quota. The status is as old as the last probe, and omits pads created since by other
+/// connections with the same key.
+fn current_quota(namespace: &str, connection: &str, reported: i64, context: &Context) -> i64 {
+    let connection = context.scope.connections.get(namespace, connection);
+    let account = connection.and_then(|connection| context.service_clients.known(&connection));
+    account.map_or(reported, |account| {
+        context.pad_budget.quotas().left(account.interview.account_id(), reported)
+    })
+}
+
+/// Returns the older Pads of the connection that take precedence.
 fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad>> {
-    fn age(pad: &Pad) -> (Option<Timestamp>, Option<&String>) {
-        (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.metadata.name.as_ref())
-    }
-    let suspended = |other: &Pad| {
+    let is_suspended = |other: &Pad| {
         let namespace = other.namespace().unwrap_or_default();
         let configuration = context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
         configuration.is_none_or(|configuration| configuration.spec.suspend)
     };
     let waits = |other: &Pad| {
-        (waits_for_room(other)
-            || waits_for(other, &[Reason::ConnectionNotReady])
-            || waits_for(other, &[Reason::Suspended]) && !suspended(other))
-            && other.metadata.deletion_timestamp.is_none()
-            && age(other) < age(pad)
-            && uses_connection(other, connection, context)
+        takes_precedence(other, pad, || is_suspended(other)) && uses_connection(other, connection, context)
     };
     context.scope.pads.lookup(&pad.namespace().unwrap_or_default(), &IndexKey::Waiting, waits)
 }

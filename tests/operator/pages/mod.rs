@@ -56,6 +56,7 @@ pages! {
     suspend: "docs/how-to/suspend.md",
     limits: "docs/how-to/limits.md",
     managed_webhook: "docs/how-to/managed-webhook.md",
+    polling_only: "docs/how-to/polling-only.md",
     rotate: "docs/how-to/rotate.md",
     plugin: "docs/how-to/plugin.md",
 }

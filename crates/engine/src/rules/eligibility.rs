@@ -23,6 +23,10 @@ use std::time::Duration;
 /// its webhooks differ.
 const EVENT_TOLERANCE_MS: i64 = 5_000;
 
+/// Maximum number of links of a candidate that are searched for a pad of ours: the newest, which Lever lists last
+/// (contract X6).
+pub(super) const MAX_LINKS_READ: usize = 20;
+
 /// Maximum number of characters of the profile URL, which takes one line of the pad's notes.
 const PROFILE_URL_MAX_CHARS: usize = 1000;
 
@@ -195,7 +199,8 @@ fn linked_records(state: &PadState, opportunity: &Opportunity) -> Vec<PadRecord>
 pub(crate) fn read_links(state: &PadState) -> Option<Command> {
     let (_, opportunity) = eligible(state)?;
     let links = links(state, opportunity);
-    (state.linked_before.is_none() && !links.is_empty()).then_some(Command::ReadLinkedPads(links))
+    let newest = || links.iter().rev().take(MAX_LINKS_READ).cloned().collect();
+    (state.linked_before.is_none() && !links.is_empty()).then(|| Command::ReadLinkedPads(newest()))
 }
 
 /// Of several Pads of a candidate that have no stored pad, each has its own linked pad or none (contract X6): adopts the

@@ -91,6 +91,17 @@ fn after_error(state: &PadState, error: &PassError) -> Command {
     }
 }
 
+/// Returns the error of a pass for a failed check of the connection's API key. An error that would turn a Pad Failed
+/// concerns only the key.
+pub fn key_not_confirmed(connection: String, error: ServiceError) -> PassError {
+    match error.class {
+        ErrorKind::NotFound | ErrorKind::Invalid => {
+            PassError::NoCredentials { connection, message: error.to_string() }
+        }
+        _ => PassError::Service(error),
+    }
+}
+
 /// Returns the message for a write that an admission policy, an admission webhook or authorization rejects.
 fn refused(answer: &str) -> String {
     format!(

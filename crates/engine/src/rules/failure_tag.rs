@@ -5,23 +5,13 @@
 //! handled tag, so that a tag which a recruiter removes stays removed.
 
 use super::eligibility::{Eligibility, can_have_pad, judge};
-use super::{Command, is_blocked};
-use crate::state::{CandidateLookup, PadState, PassError, RuleState};
+use super::{is_blocked, rest};
+use crate::command::{Command, Outcome};
+use crate::state::{CandidateLookup, PadHealth, PadState, PassError, RuleState};
 use crate::warning_events;
 use api::condition::{Condition, is_true, types};
 use jiff::Timestamp;
 use services::{ErrorKind, Service};
-
-/// Health of a Pad, as the tag shows it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PadHealth {
-    /// The Pad needs attention.
-    Failing,
-    /// The Pad is waiting and continues automatically, as far as known.
-    Pending,
-    /// The Pad is Ready.
-    Healthy,
-}
 
 impl PadHealth {
     /// Derives the health from the conditions.
@@ -36,7 +26,7 @@ impl PadHealth {
 
 /// Next action on the tag.
 #[derive(Clone, Debug)]
-pub enum FailureTag {
+pub(super) enum FailureTag {
     /// Execute this command, then decide again.
     Execute(Command),
     /// Everything is done for this tag.
@@ -45,8 +35,24 @@ pub enum FailureTag {
     Later,
 }
 
+/// Reconciles the tag after the Pad's own rules are done.
+pub(crate) fn failure_tag(state: &PadState) -> Option<Command> {
+    Some(match next_action(state, state.health?) {
+        FailureTag::Execute(command) => command,
+        FailureTag::Settled(_) | FailureTag::Later => rest(Outcome::NoDecision),
+    })
+}
+
+/// Returns the handled value of the tag for the status.
+pub fn handled_tag(state: &PadState) -> Option<String> {
+    match state.health.map(|health| next_action(state, health)) {
+        Some(FailureTag::Settled(tag)) => tag,
+        Some(FailureTag::Execute(_) | FailureTag::Later) | None => state.pad.failed_tag.clone(),
+    }
+}
+
 /// Returns the next action on the tag.
-pub fn next_action(state: &PadState, stands: PadHealth) -> FailureTag {
+pub(super) fn next_action(state: &PadState, stands: PadHealth) -> FailureTag {
     let known = state.pad.failed_tag.as_ref();
     let wanted = match (stands, &state.write_back) {
         (PadHealth::Healthy, _) => None,

@@ -10,9 +10,12 @@ pub mod ownership;
 pub(crate) mod repeat;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ttl;
+pub(crate) mod unconfirmed;
 pub(crate) mod write_back;
 
 pub use eligibility::{pad_id_of_link, profile_url};
+pub use errors::key_not_confirmed;
 pub use write_back::is_tag_settled;
 
 use crate::command::{Command, Outcome};

@@ -1,7 +1,7 @@
 //! Pads of other installations: they are never touched, and of two pads for one stage entry the later one yields
 //! (contract, "Several installations").
 
-use super::eligibility::{linked_pad_id, serves};
+use super::eligibility::{MAX_LINKS_READ, linked_pad_id, serves};
 use super::{connection_not_usable, rest};
 use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, ConnectionState, PadLookup, PadState, StageEntry, StoredPad};
@@ -149,8 +149,8 @@ fn read_unknown(state: &PadState, own: &String, opportunity: &Opportunity) -> Op
             || state.ownership.links_read.contains(one)
             || state.others.iter().any(|other| other.pad_id.as_ref() == Some(one))
     };
-    let links = opportunity.links.iter().filter_map(|link| linked_pad_id(link, &state.connection));
-    let unknown: Vec<String> = links.filter(|one| !is_known(one)).collect();
+    let links = opportunity.links.iter().rev().filter_map(|link| linked_pad_id(link, &state.connection));
+    let unknown: Vec<String> = links.take(MAX_LINKS_READ).filter(|one| !is_known(one)).collect();
     (!unknown.is_empty()).then_some(Command::ReadLinkedPads(unknown))
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 mod after;
 mod apply;
 mod attempts;
+mod expiry;
 mod flag;
 mod further;
 mod gone;
@@ -26,6 +27,7 @@ mod installations;
 mod messages;
 mod properties;
 mod refused;
+mod unconfirmed;
 
 /// Returns the decided command.
 fn plan(state: &PadState) -> Command {

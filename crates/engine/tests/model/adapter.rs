@@ -151,6 +151,12 @@ fn in_the_models_words(step: Command) -> Planned {
         | Command::CheckQuestion { .. }
         | Command::ReadKindAgain(_)
         | Command::StoreRefusal { .. }
+        | Command::DeleteObject
+        | Command::ReadOpportunityAgain
+        | Command::ReadAnyOpportunity
+        | Command::ReadOtherOpportunity(_)
+        | Command::ReadPadAgain(_)
+        | Command::ReadLinkedPadsAgain(_)
         | Command::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
         Command::ReadEvents(_) => Planned::ReadEvents,
         Command::Yield(id) => Planned::Yield(id.is_some()),

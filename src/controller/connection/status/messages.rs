@@ -158,7 +158,7 @@ fn messages_about_the_webhook() {
     let mismatch = refusing(&manual, SIGNATURE_MISMATCH, None);
     let managed_mismatch = refusing(&managed, SIGNATURE_MISMATCH, None);
     let skewed = refusing(&manual, CLOCK_SKEW, Some(600));
-    let (present, by_hand) = (&SigningTokenStatus::Present, &WebhookState::Manual);
+    let (present, by_hand) = (&SigningTokenStatus::Present { version: String::new() }, &WebhookState::Manual);
     let registered = &WebhookState::Registered { id: "w-1".into() };
     let cases = vec![
         ("Manual, new", observe(&manual, present, by_hand, url, None)),

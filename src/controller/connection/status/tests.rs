@@ -44,15 +44,13 @@ pub(super) fn failure(service: Service, class: ErrorKind) -> Diagnosis {
 
 /// Returns the result of `times` probes in a row, with these problems.
 pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) -> Arc<ProbeResult> {
-    let memory = ProbeSchedule::default();
-    let mut last = None;
+    let mut schedule = ProbeSchedule::default();
     for _ in 0..times {
         let start = ProbeStart {
             version: "1".into(),
             requested: None,
             interval: None,
             began: tokio::time::Instant::now(),
-            at: at(0),
         };
         let stages = vec![lever::LeverStage { id: "s-1".into(), name: "Phone Screen".into() }];
         let facts = LeverFacts { stages: lever.is_none().then_some(stages), refused: None };
@@ -70,9 +68,9 @@ pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, tim
             quota: known.then_some(quota),
         };
         let interview = Probe { facts, diagnosis: interview.clone() };
-        last = Some(memory.record("hiring", "acme", start, lever, interview));
+        schedule.record(start, lever, interview, Probe::default());
     }
-    last.unwrap()
+    schedule.last().unwrap().0
 }
 
 pub(super) fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
@@ -84,7 +82,8 @@ pub(super) fn with_webhook(
     services: Services<'_>,
     webhook: &WebhookState,
 ) -> LeverConnectionStatus {
-    let (token, public_url) = (&SigningTokenStatus::Present, Some("hooks.example.com"));
+    let (token, public_url) =
+        (&SigningTokenStatus::Present { version: String::new() }, Some("hooks.example.com"));
     let observation = ConnectionObservation {
         connection,
         public_url,
@@ -299,14 +298,25 @@ fn the_webhook_is_verified_only_while_a_token_exists() {
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
     let mut connection = connection(json!({}));
-    let (state, message) = webhook(&connection, &SigningTokenStatus::Present, Some("hooks.example.com"));
+    let (state, message) = webhook(
+        &connection,
+        &SigningTokenStatus::Present { version: String::new() },
+        Some("hooks.example.com"),
+    );
     assert_eq!(state, "False AwaitingVerification");
     for part in ["https://hooks.example.com/webhooks/lever/hiring/acme", "Secret acme, key token", "Verify"] {
         assert!(message.contains(part), "{message}");
     }
-    assert!(webhook(&connection, &SigningTokenStatus::Present, None).1.contains("--public-url"));
+    assert!(
+        webhook(&connection, &SigningTokenStatus::Present { version: String::new() }, None)
+            .1
+            .contains("--public-url")
+    );
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
-    assert_eq!(webhook(&connection, &SigningTokenStatus::Present, None).0, "True SignatureVerified");
+    assert_eq!(
+        webhook(&connection, &SigningTokenStatus::Present { version: String::new() }, None).0,
+        "True SignatureVerified"
+    );
     let missing = SigningTokenStatus::Missing("Secret acme does not exist.".into());
     assert_eq!(
         webhook(&connection, &missing, None),
@@ -331,7 +341,8 @@ pub(super) fn with_quota(
 fn a_missed_delivery_is_reported_until_the_next_delivery() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, missed: Option<&MissedDelivery>, now| {
-        let (services, token) = (Services::Probed(&probed), &SigningTokenStatus::Present);
+        let (services, token) =
+            (Services::Probed(&probed), &SigningTokenStatus::Present { version: String::new() });
         let public_url = Some("hooks.example.com");
         let webhook = &WebhookState::Manual;
         let observation = ConnectionObservation {
@@ -450,6 +461,16 @@ fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
     let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
     assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (None, None));
     assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False AwaitingVerification");
+    connection.status = Some(status);
+
+    // contract C7a
+    connection.spec.webhook.mode = WebhookMode::None;
+    let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
+    assert_eq!(
+        (status.webhook_url.as_deref(), short(&status, types::WEBHOOK_VERIFIED).as_str()),
+        (None, "absent")
+    );
+    assert_eq!(short(&status, types::READY), "True Connected");
 }
 
 #[test]
@@ -460,7 +481,7 @@ fn a_reconcile_request_is_copied_to_the_status() {
     let observation = ConnectionObservation {
         connection: &connection,
         public_url: None,
-        token: &SigningTokenStatus::Present,
+        token: &SigningTokenStatus::Present { version: String::new() },
         webhook: &WebhookState::Manual,
         services,
         missed: None,
@@ -544,7 +565,7 @@ fn another_installation_is_reported_once_until_it_is_gone() {
         let observation = ConnectionObservation {
             connection,
             public_url: None,
-            token: &SigningTokenStatus::Present,
+            token: &SigningTokenStatus::Present { version: String::new() },
             webhook: &WebhookState::Manual,
             services: Services::Probed(&probed(None, None, 1)),
             missed: None,

@@ -91,37 +91,27 @@ impl WebhookReconcile<'_> {
     /// Ensures that exactly one webhook exists for the URL and that the Secret contains its token. Returns its ID.
     pub async fn register(&self, connection: &mut Arc<LeverConnection>) -> Result<String, WebhookError> {
         let reference = self.secret_for(connection)?;
-        // Unique across passes and processes.
-        let claim = format!("{}-{}", std::process::id(), Timestamp::now());
-        let (mut has_claimed, mut made) = (false, Vec::<Webhook>::new());
+        // Read the Secret before the list: if another process stores the token of a webhook in between, the claim fails.
+        let mut secret = self.read(connection, &reference).await?;
+        if !secret.is_ours() {
+            return Err(not_owned(&reference, "it lacks the label").into());
+        }
+        let shown = self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))?;
+        let (mut listed, mut claimed) = (shown.clone(), false);
         for _ in 0..MAX_WEBHOOK_STEPS {
-            // List before reading the Secret: while the claim is held, no other process has created any of these
-            // webhooks.
-            let mut listed =
-                self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))?;
-            made.retain(|made| listed.iter().all(|one| one.id != made.id));
-            let shown: Vec<String> = listed.iter().map(|one| one.id.clone()).collect();
-            listed.extend(made.iter().cloned());
-            let mut secret = self.read(connection, &reference).await?;
-            if !secret.is_ours() {
-                return Err(not_owned(&reference, "it lacks the label").into());
-            }
-            let claimed = secret.is_claimed_by(&claim);
-            if has_claimed && !claimed {
-                return Err(TokenError::Conflict.into());
-            }
+            let recorded = secret.recorded();
             let facts = WebhookInputs {
                 url: self.url,
                 listed: &listed,
                 named: connection.status.as_ref().and_then(|status| status.webhook_id.as_deref()),
-                recorded: &secret.recorded(),
+                recorded: &recorded,
                 finalizer: has_finalizer(connection),
                 claimed,
             };
             match plan(&facts) {
                 WebhookCommand::Settled(id) => {
-                    if shown.contains(&id) && secret.recorded().iter().any(|one| one.id == id && !one.listed)
-                    {
+                    let is_news = recorded.iter().any(|one| one.id == id && !one.listed);
+                    if is_news && shown.iter().any(|one| one.id == id) {
                         secret.confirm(&id).await?;
                     }
                     return Ok(id);
@@ -131,13 +121,13 @@ impl WebhookReconcile<'_> {
                 }
                 WebhookCommand::AddFinalizer => set_finalizer(self.context, connection, true).await?,
                 WebhookCommand::Claim => {
-                    secret.claim(&claim).await?;
-                    has_claimed = true;
+                    secret.claim().await?;
+                    claimed = true;
                 }
-                WebhookCommand::Register => made.push(self.make(connection, &mut secret, &claim).await?),
+                WebhookCommand::Register => listed.push(self.make(connection, &mut secret).await?),
                 WebhookCommand::Delete(id) => {
                     self.delete(connection, &id).await.map_err(|error| diagnose_lever(&error, connection))?;
-                    made.retain(|made| made.id != id);
+                    listed.retain(|one| one.id != id);
                 }
             }
         }
@@ -203,7 +193,6 @@ impl WebhookReconcile<'_> {
         &self,
         connection: &LeverConnection,
         secret: &mut TokenSecret,
-        claim: &str,
     ) -> Result<Webhook, WebhookError> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
             ErrorKind::Invalid => refused(&error),
@@ -211,11 +200,11 @@ impl WebhookReconcile<'_> {
         })?;
         let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
         tracing::info!(%namespace, connection = %name, webhook = %new.id, "registered a webhook in Lever");
-        match secret.store(claim, &new.id, &new.token).await {
+        match secret.store(&new.id, &new.token).await {
             Ok(()) => {}
             Err(TokenError::Conflict) => {
-                // Another process holds the claim, so the token of this webhook is lost. If this deletion fails, the
-                // next pass deletes the webhook.
+                // Another process has changed the Secret, so the token of this webhook is lost. If this deletion fails,
+                // the next pass deletes the webhook.
                 self.delete(connection, &new.id).await.ok();
                 return Err(TokenError::Conflict.into());
             }

@@ -1,6 +1,6 @@
-//! Reads and writes the Secret with the signing tokens. In addition to the tokens and the records of
-//! [`TokenLedger`], the Secret has a claim. A process writes its claim before it creates or deletes webhooks, and
-//! stores a token only while the claim is unchanged. Of two leaders, only one continues.
+//! Reads and writes the Secret with the signing tokens. Every write fails if the Secret has changed since it was read or
+//! written. A process writes a claim before it creates or deletes webhooks: of two leaders, only one can then store a
+//! token.
 
 use super::plan::KnownWebhook;
 use super::token_ledger::TokenLedger;
@@ -8,6 +8,7 @@ use crate::k8s::patch::is_status;
 use crate::k8s::with_timeout;
 use api::names::{self, MANAGED_BY_LABEL};
 use api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
@@ -16,13 +17,10 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Maximum number of attempts to store a token while others change the Secret.
-const TRIES: u32 = 5;
-
 /// Error of a write.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The Secret has changed, or another process holds the claim.
+    /// The Secret has changed.
     #[error("the Secret was changed by another client")]
     Conflict,
     /// The API server rejected the write or did not respond.
@@ -44,7 +42,7 @@ pub struct TokenSecret {
     version: Option<String>,
     is_ours: bool,
     book: TokenLedger,
-    claim: Option<String>,
+    is_claimed: bool,
 }
 
 impl TokenSecret {
@@ -62,23 +60,20 @@ impl TokenSecret {
             version: None,
             is_ours: true,
             book: TokenLedger::default(),
-            claim: None,
+            is_claimed: false,
         };
         let found = with_timeout(secret.api.get_opt(&reference.name)).await?;
-        secret.update_tokens(found);
+        if let Some(found) = found {
+            secret.update(found);
+        }
         Ok(secret)
     }
 
-    fn update_tokens(&mut self, found: Option<Secret>) {
-        let Some(mut found) = found else {
-            (self.version, self.is_ours) = (None, true);
-            (self.book, self.claim) = Default::default();
-            return;
-        };
+    fn update(&mut self, mut found: Secret) {
         self.version = found.resource_version();
         self.is_ours = found.labels().get(MANAGED_BY_LABEL).is_some_and(|by| by == FIELD_MANAGER);
         let annotation = |key: String| found.annotations().get(&key).cloned();
-        self.claim = annotation(self.claim_annotation());
+        self.is_claimed = annotation(self.claim_annotation()).is_some();
         let records = annotation(self.records_annotation()).unwrap_or_default();
         let value = found.data.as_mut().and_then(|data| data.remove(&self.reference.key));
         let value = value.and_then(|value| String::from_utf8(value.0).ok()).unwrap_or_default();
@@ -95,18 +90,14 @@ impl TokenSecret {
         self.book.recorded()
     }
 
-    /// Reports whether the Secret has this claim.
-    pub fn is_claimed_by(&self, claim: &str) -> bool {
-        self.claim.as_deref() == Some(claim)
-    }
-
-    /// Writes the claim; creates the Secret if it does not exist.
-    pub async fn claim(&mut self, claim: &str) -> Result<(), TokenError> {
-        let annotations = Map::from_iter([(self.claim_annotation(), json!(claim))]);
+    /// Writes a claim; creates the Secret if it does not exist.
+    pub async fn claim(&mut self) -> Result<(), TokenError> {
+        // Unique across passes and processes, so that the write changes the version of the Secret.
+        let claim = format!("{}-{}", std::process::id(), Timestamp::now());
         if self.version.is_some() {
-            return self.write(annotations, None).await;
+            return self.write(Map::from_iter([(self.claim_annotation(), json!(claim))]), None).await;
         }
-        let annotations = BTreeMap::from([(self.claim_annotation(), claim.to_owned())]);
+        let annotations = BTreeMap::from([(self.claim_annotation(), claim)]);
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(self.reference.name.clone()),
@@ -119,32 +110,16 @@ impl TokenSecret {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let made =
             with_timeout(self.api.create(&parameters, &secret)).await.map_err(|error| self.error(error))?;
-        self.update_tokens(Some(made));
+        self.update(made);
         Ok(())
     }
 
-    /// Stores the token of a webhook, if the claim is unchanged. Other changes of the Secret are kept.
-    pub async fn store(&mut self, claim: &str, id: &str, token: &SecretString) -> Result<(), TokenError> {
-        let mut last = TokenError::Conflict;
-        for _ in 0..TRIES {
-            if !self.is_ours || !self.is_claimed_by(claim) {
-                return Err(TokenError::Conflict);
-            }
-            let mut book = self.book.clone();
-            book.add(id, token);
-            let annotations = Map::from_iter([(self.records_annotation(), json!(book.annotation()))]);
-            match self.write(annotations, Some(book.value())).await {
-                Ok(()) => return Ok(()),
-                Err(error) => last = error,
-            }
-            // Read again to distinguish a conflict from a lost response.
-            let now = with_timeout(self.api.get_opt(&self.reference.name)).await;
-            self.update_tokens(now.map_err(|error| self.error(error))?);
-            if self.recorded().iter().any(|one| one.id == id && one.has_token) {
-                return Ok(());
-            }
-        }
-        Err(last)
+    /// Stores the token of a webhook.
+    pub async fn store(&mut self, id: &str, token: &SecretString) -> Result<(), TokenError> {
+        let mut book = self.book.clone();
+        book.add(id, token);
+        let annotations = Map::from_iter([(self.records_annotation(), json!(book.annotation()))]);
+        self.write(annotations, Some(book.value())).await
     }
 
     /// Records that Lever lists a webhook.
@@ -157,7 +132,7 @@ impl TokenSecret {
 
     /// Removes the data of the connection. The Secret and the data of others stay.
     pub async fn clear(&mut self) -> Result<(), TokenError> {
-        let is_empty = self.book.recorded().is_empty() && self.claim.is_none();
+        let is_empty = self.book.recorded().is_empty() && !self.is_claimed;
         if self.version.is_none() || !self.is_ours || is_empty {
             return Ok(());
         }
@@ -186,7 +161,7 @@ impl TokenSecret {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patched = self.api.patch(&self.reference.name, &parameters, &change);
         let written = with_timeout(patched).await.map_err(|error| self.error(error))?;
-        self.update_tokens(Some(written));
+        self.update(written);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::transport::{ErrorKind, Permit, SendDeadline};
 use api::installation::{self, REQUESTED_BY, RequestedBy};
 use api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
 use engine::event::Fact;
+use engine::search::{is_searched, may_be_searched};
 use engine::state::{ConnectionState, CreateOutcome, PassError, WriteClaim};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
@@ -91,7 +92,7 @@ impl PadReconcile<'_> {
             Ok(record) => {
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
-                Ok(Fact::Created { record, sent_at })
+                Ok(Fact::Created { record: Box::new(record), sent_at })
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
                 self.in_flight(|requests| requests.mark_not_sent(&attempt.to_string()));
@@ -153,19 +154,9 @@ impl PadReconcile<'_> {
                 .map_err(PassError::Service)?;
             let reached =
                 page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
-            found.extend(page.pads.into_iter().filter(|record| {
-                // contract I3
-                let is_own = self.state.ownership.installation.foreign(&record.notes).is_none();
-                is_own
-                    && !record.is_deleted()
-                    && Reference::from_notes(&record.notes).as_ref() == Some(reference)
-            }));
-            // A skipped row whose readable notes lack this reference is certainly another pad.
-            may_be_ours |= page.left_out.iter().any(|row| {
-                row.notes
-                    .as_deref()
-                    .is_none_or(|notes| Reference::from_notes(notes).as_ref() == Some(reference))
-            });
+            let installation = &self.state.ownership.installation;
+            found.extend(page.pads.into_iter().filter(|record| is_searched(record, reference, installation)));
+            may_be_ours |= page.left_out.iter().any(|row| may_be_searched(row.notes.as_deref(), reference));
             next = page.next;
             if (reached || next.is_none()) && found.is_empty() && may_be_ours {
                 tracing::warn!(

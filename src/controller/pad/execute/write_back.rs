@@ -4,11 +4,10 @@
 use super::{PadReconcile, cluster};
 use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
 use crate::k8s::patch::MetadataChange;
-use crate::lever::Opportunity;
 use crate::transport::{self, ErrorKind, SendDeadline};
 use api::names::{self, Claim, OnceOnlyWrite};
 use engine::event::Fact;
-use engine::state::{NoteLookup, PassError};
+use engine::state::PassError;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -59,30 +58,13 @@ impl PadReconcile<'_> {
         let (lever, candidate) = (&self.account()?.lever, &self.state.pad.opportunity_id);
         let answer = lever.add_links(departure, candidate, std::slice::from_ref(url)).await;
         self.track_outcome(OnceOnlyWrite::Link, &mark, &answer);
-        self.lever_write(answer).await
+        Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
     }
 
     pub(super) async fn add_note(&mut self, text: &str) -> Result<Fact, PassError> {
         let (departure, mark) = self.take_claimed_permit()?;
         let added = self.account()?.lever.add_note(departure, &self.state.pad.opportunity_id, text).await;
         self.track_outcome(OnceOnlyWrite::Note, &mark, &added);
-        Ok(Fact::Note(NoteLookup::Written(added.map_err(PassError::Service)?)))
-    }
-
-    /// Returns Lever's answer to a write. A 404 may concern something else than the candidate, so it is followed by a
-    /// read.
-    pub(super) async fn lever_write(
-        &mut self,
-        answer: Result<Opportunity, transport::ServiceError>,
-    ) -> Result<Fact, PassError> {
-        let is_missing = answer.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound);
-        let confirmed = match is_missing {
-            true => match self.read_opportunity().await? {
-                Fact::Candidate { lookup, .. } => Some(lookup),
-                _ => None,
-            },
-            false => None,
-        };
-        Ok(Fact::LeverWrite { answer: answer.map(Box::new), confirmed })
+        Ok(Fact::NoteAdded(added.map_err(PassError::Service)?))
     }
 }

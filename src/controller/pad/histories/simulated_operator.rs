@@ -6,6 +6,7 @@ use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
+use crate::lever::Notes;
 use crate::sync::{StageScan, served_after};
 use crate::transport::{ErrorKind, Service, ServiceError};
 use api::condition::{find, is_true, types};
@@ -18,11 +19,11 @@ use api::served_stage_entries::{self, Fingerprint};
 use api::{HasConditions, PadStatus};
 use engine::command::{Command, Outcome};
 use engine::decide::decide;
+use engine::event::{Event, Fact, StoredVersion};
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
-use engine::rules::failure_tag::{FailureTag, PadHealth, next_action};
 use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
-use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim};
+use engine::state::{CreateOutcome, PadHealth, PadLookup, PadState, PassError, WriteClaim};
 use engine::status::status;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -245,7 +246,7 @@ impl World {
         };
         let wanted = PendingHints::from_hints(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
-        let mut state = engine::observe::observe(&pad, &around, &others, &wanted);
+        let mut state = engine::observe::observe(&pad, &around, &others, &wanted, at(self.now));
         // The requests of an earlier process have taken effect.
         state.create_outcome = match state.pad.open_attempt() {
             Some(_) => CreateOutcome::Completed,
@@ -254,7 +255,8 @@ impl World {
         if let Some(mutant) = self.mutant {
             mutants::state(mutant, &mut state, configuration.as_deref());
         }
-        let mut pass = HistoryPass { world: self, name: name.into(), number, configuration, state };
+        let mut pass =
+            HistoryPass { world: self, name: name.into(), number, configuration, stored: None, state };
         let Some(outcome) = pass.run_to_completion() else { return };
         pass.state.judged = pass.state.entry();
         let (state, configuration) = (pass.finish(&outcome), pass.configuration.clone());
@@ -333,6 +335,8 @@ struct HistoryPass<'a> {
     name: String,
     number: usize,
     configuration: Option<Arc<PadConfiguration>>,
+    /// The last version that the running command has written.
+    stored: Option<StoredVersion>,
     state: PadState,
 }
 
@@ -340,11 +344,15 @@ impl HistoryPass<'_> {
     /// Decides and executes commands until the rules are done. Returns None if the operator stopped, or the Pad is gone.
     fn run_to_completion(&mut self) -> Option<Outcome> {
         for _ in 0..MAX_HISTORY_STEPS {
-            let step = decide(&self.state).command;
-            if let Command::Done { outcome, .. } = step {
+            let command = decide(&self.state).command;
+            if let Command::Done { outcome, .. } = command {
                 return Some(outcome);
             }
-            self.act(step);
+            let result = self.execute(&command);
+            self.state.apply(&command, Event { stored: self.stored.take(), result });
+            if let Some(mutant) = self.world.mutant {
+                mutants::state(mutant, &mut self.state, self.configuration.as_deref());
+            }
             if !self.world.is_up || self.world.pad(&self.name).is_none() {
                 return None;
             }
@@ -353,131 +361,98 @@ impl HistoryPass<'_> {
         None
     }
 
-    /// Executes the actions of the failure tag after the pass. Returns the state of the pass.
+    /// Reconciles the failure tag after the pass. Returns the state of the pass.
     fn finish(&mut self, outcome: &Outcome) -> PadState {
         let Some(pad) = self.world.pad(&self.name).map(|pad| self.world.read(pad)) else {
             return self.state.clone();
         };
         let now = at(self.world.now);
         if let Some(after) = status(&pad, &self.state, outcome, self.configuration.as_deref(), now) {
-            let stands = PadHealth::from_conditions(&after.conditions, now);
-            for _ in 0..MAX_HISTORY_STEPS {
-                match next_action(&self.state, stands) {
-                    FailureTag::Execute(step) => self.act(step),
-                    FailureTag::Settled(tag) => {
-                        self.state.pad.failed_tag = tag;
-                        break;
-                    }
-                    FailureTag::Later => break,
-                }
-            }
+            self.state.health = Some(PadHealth::from_conditions(&after.conditions, now));
+            self.run_to_completion();
         }
         self.state.clone()
     }
 
-    fn act(&mut self, step: Command) {
-        match step {
+    fn execute(&mut self, command: &Command) -> Result<Fact, PassError> {
+        Ok(match command {
             Command::ReadOpportunity => {
-                self.state.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
+                Fact::Candidate { answer: Ok(Box::new(self.world.person.clone())), shared: false }
             }
-            Command::ReadPad(id) => self.state.record = self.record(&id),
-            Command::ReadKindAgain(id) => {
-                self.state.kind_read_again = true;
-                if let PadLookup::Read(record) = self.record(&id) {
-                    self.state.record = PadLookup::Read(record);
-                }
+            Command::ReadPad(id) | Command::ReadPadAgain(id) | Command::ReadKindAgain(id) => {
+                Fact::Pad(self.record(id).map(Box::new))
             }
-            Command::ReadLinkedPads(ids) => {
-                let all = self.world.records.iter().filter(|record| ids.contains(&record.id));
-                self.state.linked_before.get_or_insert_default().extend(all.cloned());
-                self.state.ownership.links_read.extend(ids);
+            Command::ReadLinkedPads(ids) | Command::ReadLinkedPadsAgain(ids) => {
+                Fact::LinkedPads(ids.iter().map(|id| (id.clone(), self.record(id))).collect())
             }
             Command::Search { reference } => {
                 let is_it =
-                    |record: &&PadRecord| Reference::from_notes(&record.notes).as_ref() == Some(&reference);
-                let found = self.world.records.iter().filter(is_it).cloned().collect();
-                self.state.create_outcome = CreateOutcome::Searched(found);
+                    |record: &&PadRecord| Reference::from_notes(&record.notes).as_ref() == Some(reference);
+                Fact::Found(self.world.records.iter().filter(is_it).cloned().collect())
             }
-            Command::ReadEvents(_) => self.state.events = Some(Vec::new()),
-            Command::CheckQuestion { .. } => self.state.question_problem = Some(None),
-            Command::ReadNotes { .. } => self.state.note = NoteLookup::Absent,
+            Command::ReadEvents(_) => Fact::Events(Vec::new()),
+            Command::CheckQuestion { .. } => Fact::Question(self.question()),
+            Command::ReadNotes { .. } => Fact::Notes(Notes { notes: Vec::new(), left_out: 0 }),
             Command::JudgeSibling(name) => {
-                self.world.add_hint(&name, Hint::Judge);
+                self.world.add_hint(name, Hint::Judge);
                 self.world.writes += 1;
-                self.state.sibling_requested = true;
+                Fact::Done
             }
-            step if self.world.reaches_effect() => self.take_effect(step),
-            _ => {}
-        }
+            command if self.world.reaches_effect() => self.take_effect(command)?,
+            _ => return Err(PassError::Cluster { message: "the operator has stopped".into() }),
+        })
     }
 
-    /// Executes a step that changes something in Lever, CoderPad or the cluster.
-    fn take_effect(&mut self, step: Command) {
+    /// Executes a command that changes something in Lever, CoderPad or the cluster.
+    fn take_effect(&mut self, command: &Command) -> Result<Fact, PassError> {
         let now = at(self.world.now);
-        match step {
-            Command::Create { reference, pad } => self.post(&reference, &pad),
+        match command {
+            Command::Create { reference, pad } => return self.post(reference, pad),
             Command::StorePad { record, keep_finalizer, claim_link } => {
                 let deleting = self.state.pad.deleting;
                 self.write(|pad| {
                     pad.annotations_mut().insert(names::PAD_ID.into(), record.id.clone());
-                    set_finalizer(pad, keep_finalizer || deleting);
+                    set_finalizer(pad, *keep_finalizer || deleting);
                 });
-                self.state.write_claim =
-                    if claim_link { WriteClaim::Owned(OnceOnlyWrite::Link) } else { WriteClaim::Unclaimed };
-                self.state.record = PadLookup::Read(record);
+                let write_claim =
+                    if *claim_link { WriteClaim::Owned(OnceOnlyWrite::Link) } else { WriteClaim::Unclaimed };
+                return Ok(Fact::PadStored { write_claim });
             }
-            Command::ClearAttempt => {
-                self.write(|pad| {
-                    pad.annotations_mut().remove(names::ATTEMPT);
-                    set_finalizer(pad, false);
-                });
-                self.state.create_outcome = CreateOutcome::NotSent;
-            }
+            Command::ClearAttempt => self.clear_attempt(),
             Command::Claim(effect) => {
-                let claim = Claim::new(effect, now).to_string();
+                let claim = Claim::new(*effect, now).to_string();
                 self.write(|pad| {
                     pad.annotations_mut().insert(names::CLAIM.into(), claim);
                     set_finalizer(pad, true);
                 });
-                self.state.write_claim = WriteClaim::Owned(effect);
             }
             Command::AddLink(link) => {
-                self.state.write_claim = WriteClaim::Unclaimed;
                 self.world.person.links.push(link.clone());
                 self.world.truth.linked(link.rsplit('/').next().unwrap());
-                self.state.link_written = true;
-                self.state.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
+                return Ok(Fact::LeverWrite { answer: Ok(Box::new(self.world.person.clone())) });
             }
             Command::RemoveLink(link) => {
-                self.world.person.links.retain(|one| *one != link);
-                self.state.link_removed = true;
-                self.state.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
+                self.world.person.links.retain(|one| one != link);
+                return Ok(Fact::LeverWrite { answer: Ok(Box::new(self.world.person.clone())) });
             }
             Command::EndPad(id) => {
                 let ended = at(self.world.now / 1000 * 1000);
-                if let Some(record) = self.world.records.iter_mut().find(|record| record.id == id) {
+                if let Some(record) = self.world.records.iter_mut().find(|record| record.id == *id) {
                     record.state = "ended".into();
                     record.ended_at = Some(ended);
                 }
-                self.world.truth.ended(&id, ended.as_millisecond());
-                self.state.end_requested = true;
-                self.state.record = PadLookup::NotRead;
+                self.world.truth.ended(id, ended.as_millisecond());
             }
             Command::DeletePad(id) => {
-                self.world.records.retain(|record| record.id != id);
+                self.world.records.retain(|record| record.id != *id);
                 let lever_now = self.world.lever_now();
-                self.world.truth.gone(&id, lever_now);
-                if let CreateOutcome::Searched(found) = &mut self.state.create_outcome {
-                    found.retain(|record| record.id != id);
-                }
-                self.state.deleted.push(id);
+                self.world.truth.gone(id, lever_now);
             }
             Command::StoreRefusal { refused } => {
                 let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
                 self.write_configuration(|status| {
-                    status.take_home_refused_generation = generation.filter(|_| refused);
+                    status.take_home_refused_generation = generation.filter(|_| *refused);
                 });
-                self.state.refusal_stored = true;
             }
             Command::StoreServed(entries) => {
                 let added = entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, *entry));
@@ -485,39 +460,51 @@ impl HistoryPass<'_> {
                     status.served_entries =
                         served_stage_entries::add(status.served_entries.as_deref(), added);
                 });
-                self.state.served_stored = true;
             }
             Command::CreateNextPad(n) => {
-                let Some(configuration) = self.configuration.clone() else { return };
+                let Some(configuration) = self.configuration.clone() else { return Err(PassError::Conflict) };
                 let trigger = Trigger { source: TriggerSource::Sync, at: Some(now) };
-                let further = pad_builder::pad(&configuration, OPPORTUNITY, n, trigger);
-                if self.world.create(further) {
-                    self.state.sibling_requested = true;
-                } else {
-                    self.state.error = Some(PassError::Cluster { message: "its name is not free".into() });
+                let further = pad_builder::pad(&configuration, OPPORTUNITY, *n, trigger);
+                if !self.world.create(further) {
+                    return Err(PassError::Cluster { message: "its name is not free".into() });
                 }
             }
-            Command::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, present)),
-            step => panic!("no history leads to this: {step:?}"),
+            Command::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, *present)),
+            command => panic!("no history leads to this: {command:?}"),
         }
+        Ok(Fact::Done)
     }
 
-    fn record(&self, id: &str) -> PadLookup {
-        let found = self.world.records.iter().find(|record| record.id == id);
-        found.map_or(PadLookup::NotFound, |record| PadLookup::Read(Box::new(record.clone())))
+    fn record(&self, id: &str) -> Result<PadRecord, ServiceError> {
+        let found = self.world.records.iter().find(|record| record.id == id).cloned();
+        found.ok_or_else(|| {
+            ServiceError::new(ErrorKind::NotFound, Service::Interview, "GET /pads/{id}", Some(404), "no")
+        })
     }
 
-    /// Writes the intention, sends the request to create a pad, and handles its answer.
-    fn post(&mut self, reference: &Reference, new: &NewPad) {
-        let attempt = CreateIntent::new(reference.clone(), at(self.world.now)).to_string();
+    /// No history has a problem with its question.
+    fn question(&self) -> Result<QuestionRecord, ServiceError> {
+        Err(ServiceError::new(ErrorKind::Unavailable, Service::Interview, "GET /questions/{id}", None, "no"))
+    }
+
+    fn clear_attempt(&mut self) {
+        self.write(|pad| {
+            pad.annotations_mut().remove(names::ATTEMPT);
+            set_finalizer(pad, false);
+        });
+    }
+
+    /// Writes the intention, sends the request to create a pad, and returns its answer.
+    fn post(&mut self, reference: &Reference, new: &NewPad) -> Result<Fact, PassError> {
+        let sent_at = at(self.world.now);
+        let attempt = CreateIntent::new(reference.clone(), sent_at).to_string();
         self.write(|pad| {
             pad.annotations_mut().insert(names::ATTEMPT.into(), attempt);
             set_finalizer(pad, true);
         });
-        if !self.world.reaches_effect() {
-            return;
-        }
-        let Some(pad) = self.world.pad(&self.name).cloned() else { return };
+        let Some(pad) = self.world.pad(&self.name).cloned().filter(|_| self.world.reaches_effect()) else {
+            return Err(PassError::Cluster { message: "the operator has stopped".into() });
+        };
         let uid = pad.uid().unwrap();
         let present: BTreeSet<String> = self.world.pads.iter().filter_map(ResourceExt::uid).collect();
         let since = self.configuration.as_ref().and_then(|one| one.status.as_ref()?.effective_since);
@@ -536,13 +523,9 @@ impl HistoryPass<'_> {
             let error =
                 ServiceError::new(ErrorKind::Invalid, Service::Interview, CREATE_PAD, Some(400), "no");
             if self.world.reaches_effect() {
-                self.write(|pad| {
-                    pad.annotations_mut().remove(names::ATTEMPT);
-                    set_finalizer(pad, false);
-                });
-                self.state.error = Some(PassError::Service(error));
+                self.clear_attempt();
             }
-            return;
+            return Ok(Fact::CreateRefused { error, sent_at });
         }
         let id = format!("PAD{}", self.world.id());
         let kind = if new.take_home && self.world.creation == HistoryCreation::Works {
@@ -558,7 +541,7 @@ impl HistoryPass<'_> {
         record.kind = kind;
         self.world.truth.record_creation(&post, &id, reference.to_string());
         self.world.records.push(record.clone());
-        self.state.record = PadLookup::Read(Box::new(record));
+        Ok(Fact::Created { record: Box::new(record), sent_at })
     }
 
     fn write(&mut self, change: impl FnOnce(&mut Pad)) {
@@ -568,10 +551,11 @@ impl HistoryPass<'_> {
         self.world.writes += 1;
         self.world.sweep();
         let read = self.world.read(&pad);
-        self.state.pad = engine::observe::stored_pad(&read, self.configuration.as_deref());
-        if let Some(mutant) = self.world.mutant {
-            mutants::state(mutant, &mut self.state, self.configuration.as_deref());
-        }
+        self.stored = Some(StoredVersion {
+            pad: engine::observe::stored_pad(&read, self.configuration.as_deref()),
+            create_outcome: CreateOutcome::NotSent,
+            write_claim: WriteClaim::Unclaimed,
+        });
     }
 
     fn write_configuration(&mut self, change: impl FnOnce(&mut PadConfigurationStatus)) {

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::event::{Event, Fact, StoredVersion};
+use rstest::rstest;
+use services::coderpad::QuestionRecord;
+use services::lever::{LeverNote, Notes};
 
 /// Returns the state after a command with this result.
 fn after(mut state: PadState, command: &Command, result: Result<Fact, PassError>) -> PadState {
@@ -17,34 +20,18 @@ fn tags(names: &[&str]) -> Command {
     Command::AddTags(names.iter().map(|&name| name.to_owned()).collect())
 }
 
-fn lever_write(
-    answer: Result<Opportunity, ServiceError>,
-    confirmed: Option<CandidateLookup>,
-) -> Result<Fact, PassError> {
-    Ok(Fact::LeverWrite { answer: answer.map(Box::new), confirmed })
+fn lever_write(answer: Result<Opportunity, ServiceError>) -> Result<Fact, PassError> {
+    Ok(Fact::LeverWrite { answer: answer.map(Box::new) })
 }
 
 #[test]
-fn reads_are_stored_and_a_missing_pad_is_not_found() {
-    let state = read(|_| ());
-    let id = || Command::ReadPad("PAD1".into());
-    assert!(matches!(
-        after(state.clone(), &id(), Ok(Fact::Pad(Some(record("PAD1", 0))))).record,
-        PadLookup::Read(_)
-    ));
-    assert!(matches!(after(state.clone(), &id(), Ok(Fact::Pad(None))).record, PadLookup::NotFound));
-    let lookup = CandidateLookup::NotFound;
-    let found = after(state, &Command::ReadOpportunity, Ok(Fact::Candidate { lookup, shared: true }));
-    assert!(matches!(found.opportunity, CandidateLookup::NotFound) && found.read_is_shared);
-}
-
-#[test]
-fn a_pad_that_is_missing_when_read_again_is_the_found_one() {
-    let mut state = read(|_| ());
-    state.create_outcome = CreateOutcome::Searched(vec![record("PAD1", 0)]);
-    let again = Command::ReadKindAgain("PAD1".into());
-    let state = after(state, &again, Ok(Fact::Pad(None)));
-    assert!(state.kind_read_again && matches!(&state.record, PadLookup::Read(found) if found.id == "PAD1"));
+fn reads_are_stored() {
+    let id = Command::ReadPad("PAD1".into());
+    let state = after(read(|_| ()), &id, Ok(Fact::Pad(Ok(Box::new(record("PAD1", 0))))));
+    assert!(matches!(state.record, PadLookup::Read(_)));
+    let answer = Ok(Box::new(opportunity()));
+    let state = after(state, &Command::ReadOpportunity, Ok(Fact::Candidate { answer, shared: true }));
+    assert!(matches!(state.opportunity, CandidateLookup::Read(_)) && state.read_is_shared);
 }
 
 #[test]
@@ -62,15 +49,9 @@ fn a_claim_permits_one_request_even_if_it_fails() {
 }
 
 #[test]
-fn a_404_of_a_write_is_an_error_unless_a_read_confirms_it() {
-    let link = || Command::AddLink("https://app.coderpad.io/PAD1".into());
-    let missing = || Err(service_error(ErrorKind::NotFound));
-    let gone = after(read(|_| ()), &link(), lever_write(missing(), Some(CandidateLookup::NotFound)));
-    assert!(gone.error.is_none() && matches!(gone.opportunity, CandidateLookup::NotFound));
-    let there = CandidateLookup::Read(Box::new(opportunity()));
-    let doubtful = after(read(|_| ()), &link(), lever_write(missing(), Some(there)));
-    assert!(matches!(doubtful.error, Some(PassError::Service(_))) && !doubtful.link_written);
-    let written = after(read(|_| ()), &link(), lever_write(Ok(opportunity()), None));
+fn an_answered_link_is_written() {
+    let link = Command::AddLink("https://app.coderpad.io/PAD1".into());
+    let written = after(read(|_| ()), &link, lever_write(Ok(opportunity())));
     assert!(written.error.is_none() && written.link_written);
 }
 
@@ -78,9 +59,7 @@ fn a_404_of_a_write_is_an_error_unless_a_read_confirms_it() {
 fn a_refused_tag_is_tolerated_while_the_pad_is_open() {
     let refused = |state: PadState, class| {
         let command = tags(&["ready"]);
-        let mut state = after(state, &command, lever_write(Err(service_error(class)), None));
-        state.tolerate_refusal(&command);
-        state
+        after(state, &command, lever_write(Err(service_error(class))))
     };
     let tolerated = refused(read(|_| ()), ErrorKind::Invalid);
     assert!(tolerated.error.is_none() && tolerated.tags.refused.is_some());
@@ -140,4 +119,66 @@ fn a_deleted_pad_leaves_the_search_and_counts_in_the_hourly_limit() {
     let state = after(state, &Command::DeletePad("PAD2".into()), Ok(Fact::Done));
     assert!(matches!(&state.create_outcome, CreateOutcome::Searched(found) if found.len() == 1));
     assert_eq!((state.deleted, state.create_answered_at), (vec!["PAD2".to_owned()], Some(at(5))));
+}
+
+fn note(id: &str, value: &str) -> LeverNote {
+    LeverNote { id: id.into(), values: vec![value.into()], created_at_ms: None, deleted: false }
+}
+
+fn own_note(id: &str) -> LeverNote {
+    note(id, &format!("The interview has ended.\n{}", reference().line()))
+}
+
+/// An unreadable note may be the searched one (contract X9).
+#[rstest]
+#[case::none(vec![], 0, "Absent")]
+#[case::others(vec![note("a", "text")], 0, "Absent")]
+#[case::own(vec![note("a", "text"), own_note("b")], 0, "Written(\"b\")")]
+#[case::own_and_an_unreadable_one(vec![own_note("b")], 1, "Written(\"b\")")]
+#[case::unreadable(vec![note("a", "text")], 1, "error")]
+fn notes_are_searched_for_the_reference(
+    #[case] notes: Vec<LeverNote>,
+    #[case] left_out: usize,
+    #[case] expected: &str,
+) {
+    let command = Command::ReadNotes { reference: reference() };
+    let state = after(read(|_| ()), &command, Ok(Fact::Notes(Notes { notes, left_out })));
+    let found = if state.error.is_some() { "error".into() } else { format!("{:?}", state.note) };
+    assert_eq!(found, expected);
+}
+
+/// A file that CoderPad does not return must not prevent the note (contract E3).
+#[rstest]
+#[case::missing(ErrorKind::NotFound, true)]
+#[case::invalid(ErrorKind::Invalid, true)]
+#[case::forbidden(ErrorKind::Forbidden, false)]
+#[case::unavailable(ErrorKind::Unavailable, false)]
+fn missing_files_do_not_prevent_the_note(#[case] class: ErrorKind, #[case] is_tolerated: bool) {
+    let files = vec![Err(ServiceError::new(class, Service::Interview, "GET /x", None, "no"))];
+    let state = after(read(|_| ()), &Command::ReadCode(vec![1]), Ok(Fact::Code(files)));
+    assert_eq!((state.code.is_some(), state.error.is_none()), (is_tolerated, is_tolerated));
+}
+
+#[rstest]
+#[case::usable(Ok(false), false)]
+#[case::draft(Ok(true), true)]
+#[case::unknown(Err(ErrorKind::Unavailable), false)]
+fn the_question_explains_a_refusal_if_it_cannot_be_used(
+    #[case] is_draft: Result<bool, ErrorKind>,
+    #[case] has_problem: bool,
+) {
+    let question = |is_draft| QuestionRecord {
+        id: 7,
+        title: "Fizz".into(),
+        pad_type: Some("any".into()),
+        take_home: false,
+        is_draft,
+    };
+    let answer = is_draft
+        .map(question)
+        .map_err(|class| ServiceError::new(class, Service::Interview, "GET /questions/{id}", None, "no"));
+    let command = Command::CheckQuestion { question: 7, type_: PadType::Live };
+    let state = after(read(|_| ()), &command, Ok(Fact::Question(answer)));
+    assert_eq!(state.question_problem.map(|problem| problem.is_some()), Some(has_problem));
+    assert!(state.error.is_none(), "the refusal remains");
 }

@@ -3,7 +3,7 @@
 use super::after::{ended, ended_record, open, open_with, tagged};
 use super::*;
 use crate::command::WriteBackState;
-use crate::rules::{failure_tag, is_tag_settled};
+use crate::rules::is_tag_settled;
 use crate::tags::RefusedTag;
 use services::coderpad::Environment;
 
@@ -164,8 +164,8 @@ fn a_tag_that_a_pad_of_another_configuration_needs_stays() {
         f.opportunity = tagged(&["coderpad", "failed"]);
     });
     let takes_off = |state: &PadState| {
-        let next = failure_tag::next_action(state, failure_tag::PadHealth::Healthy);
-        matches!(next, failure_tag::FailureTag::Execute(Command::RemoveTags(_)))
+        let state = PadState { health: Some(PadHealth::Healthy), ..state.clone() };
+        matches!(plan(&state), Command::RemoveTags(_))
     };
     assert!(takes_off(&well));
     well.tags.needed = vec!["failed".into()];

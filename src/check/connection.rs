@@ -44,12 +44,13 @@ async fn read(client: &Client, namespace: &str, name: &str, allowed: &[String]) 
     let interview = reader
         .account(Service::Interview, &spec.interview.url, &spec.interview.api_key_secret_ref, &mut problems)
         .await;
+    let webhook_url = connection.status.as_ref().and_then(|status| status.webhook_url.clone());
     Ok(Target {
         lever,
         interview,
         perform_as: Some(spec.lever.perform_as.clone()).filter(|id| !id.is_empty()),
         rules: configurations.iter().filter_map(|configuration| rule(configuration, name)).collect(),
-        webhook_url: connection.status.as_ref().and_then(|status| status.webhook_url.clone()),
+        webhook_url: webhook_url.filter(|_| spec.webhook.mode != WebhookMode::None),
         managed_webhook: spec.webhook.mode == WebhookMode::Managed,
         problems,
     })

@@ -213,7 +213,9 @@ impl LeverCheck<'_> {
             Err(reason) => return vec![Finding::failure(what, reason, findings::REPORT, Topic::Lists)],
         };
         let filtered = Filtered { what, stage_id, tag, page: &page };
-        let missing = filtered.missing(all).first().map(|row| row.id.clone());
+        let missing = filtered.missing(all);
+        let missing = missing.iter().find(|row| all.is_of_a_posting(row)).or(missing.first());
+        let missing = missing.map(|row| row.id.clone());
         let example = missing.clone().or_else(|| page.of_a_posting().map(str::to_owned));
         let inherited = match (tag, example) {
             (Some(tag), Some(id)) if explain => self.inherits(&id, tag).await,

@@ -45,6 +45,11 @@ impl Page {
         })
     }
 
+    /// Reports whether a row belongs to a posting.
+    pub(super) fn is_of_a_posting(&self, row: &Opportunity) -> bool {
+        self.of_postings.contains(&row.id)
+    }
+
     /// Returns the ID of a row that belongs to a posting.
     pub(super) fn of_a_posting(&self) -> Option<&str> {
         self.of_postings.first().map(String::as_str)

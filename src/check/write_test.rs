@@ -409,7 +409,7 @@ impl WriteTest<'_> {
         let json = match made.result {
             Ok(json) => json,
             Err(error) => {
-                let next = "Without this permission, use webhook.mode: External.";
+                let next = "Without this permission, use webhook.mode: Manual.";
                 self.add(Finding::warning(CREATE_WEBHOOK, error.to_string(), next, Topic::Webhooks));
                 return;
             }

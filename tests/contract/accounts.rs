@@ -42,20 +42,29 @@ impl Accounts {
             stage: stage.to_owned(),
             ..NewCandidate::default()
         };
+        let tags = vec![TAG.to_owned()];
         for _ in 0..2 {
-            lever.add_candidate(NewCandidate { tags: vec![TAG.to_owned()], ..new(STAGE) });
-            lever.add_candidate(NewCandidate { posting: Some(posting.clone()), ..new(STAGE) });
-            lever.add_candidate(new(STAGE));
+            for one in [
+                NewCandidate { tags: tags.clone(), ..new(STAGE) },
+                NewCandidate { posting: Some(posting.clone()), ..new(STAGE) },
+                new(STAGE),
+            ] {
+                lever.add_candidate(one);
+                next_time().await;
+            }
         }
-        lever.add_candidate(NewCandidate { archived: true, tags: vec![TAG.to_owned()], ..new(STAGE) });
+        lever.add_candidate(NewCandidate { archived: true, tags, ..new(STAGE) });
         let candidate = lever.add_candidate(new("New lead"));
         for title in ["first", "second", "third"] {
             interview.add_pad(NewPad { title: title.to_owned(), ..NewPad::default() });
+            next_time().await;
         }
         let pads = interview.pads();
         interview.start_interview(&pads[0].id, &[PERSON, "Olga Owner"]);
         interview.end_interview(&pads[0].id);
+        next_time().await;
         interview.start_interview(&pads[1].id, &[PERSON]);
+        next_time().await;
         Self { lever, interview, candidate }
     }
 
@@ -130,6 +139,11 @@ impl Accounts {
         });
         stable.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Waits until the services' clocks show another time, so that the order of their lists is always the same.
+async fn next_time() {
+    tokio::time::sleep(Duration::from_millis(3)).await;
 }
 
 /// Asserts that a text names no person and contains no key.

@@ -4,15 +4,18 @@ use super::calls::{Answer, Caller, Pace};
 use super::lever_findings::REPORT;
 use super::report::{Finding, Report, Section, Topic};
 use super::service_findings::plural;
-use super::target::{Rule, Target};
+use super::target::Target;
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, PadSort};
 use crate::lever::{STAGE_CHANGE_EVENT, is_record};
 use crate::transport::{Body, Call, Service};
 use anyhow::bail;
+use api::configuration::PadType;
+use engine::question::question_problem;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
+use services::coderpad::RawQuestion;
 use services::lever::{
     ADD_LINKS, ADD_NOTE, ADD_TAGS, GET_OPPORTUNITY, LIST_NOTES, REMOVE_LINKS, REMOVE_TAGS,
 };
@@ -27,6 +30,7 @@ const MAX_WRITE_CALLS: u32 = 80;
 /// Maximum length of a create, as in the operator.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(35);
 const GET_QUOTA: &str = "GET /quota";
+const GET_QUESTION: &str = "GET /questions/{id}";
 const GET_PAD: &str = "GET /pads/{id}";
 const LIST_PADS: &str = "GET /organization/pads";
 const LIST_EVENTS: &str = "GET /pads/{id}/events";
@@ -190,10 +194,19 @@ impl WriteTest<'_> {
         });
     }
 
-    fn question(&self, take_home: bool) -> Option<i64> {
-        let of_kind =
-            |rule: &&Rule| rule.question.is_some() && rule.take_home.is_none_or(|is| is == take_home);
-        self.target.rules.iter().find(of_kind)?.question
+    /// Returns a question that fits this kind of pad.
+    async fn question(&self, take_home: bool) -> Option<i64> {
+        let (kind, rules) = (if take_home { PadType::TakeHome } else { PadType::Live }, &self.target.rules);
+        for rule in rules.iter().filter(|rule| rule.take_home.is_none_or(|is| is == take_home)) {
+            let Some(id) = rule.question else { continue };
+            let answer = self.interview.get(GET_QUESTION, &["questions", &id.to_string()], &[]).await;
+            let read = answer.result.ok().and_then(|json| serde_json::from_value::<RawQuestion>(json).ok());
+            let question = read.and_then(|raw| raw.check().ok());
+            if question.is_some_and(|question| question_problem(&question, kind).is_none()) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     async fn create(&self, take_home: bool) -> Option<PadRecord> {
@@ -204,8 +217,7 @@ impl WriteTest<'_> {
             notes: format!("{} *notes* & more", self.mark),
             private: Some(true),
             owner_email: owner.clone(),
-            // A question for live pads may not fit a take-home. A refusal would cost nothing, but show nothing either.
-            question_id: self.question(take_home),
+            question_id: self.question(take_home).await,
             take_home,
             language: None,
         };

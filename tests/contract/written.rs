@@ -42,6 +42,23 @@ async fn everything_is_written_and_removed() {
 }
 
 #[tokio::test]
+async fn only_questions_that_fit_the_kind_of_pad_are_used() {
+    let accounts = Accounts::start().await;
+    let mut target = accounts.target();
+    target.rules.reverse();
+    for rule in &mut target.rules {
+        rule.take_home = None;
+    }
+    let stop = CancellationToken::new();
+    let report = write_and_clean_up(&target, &accounts.candidate, &QUICK, stop).await.unwrap();
+    assert_eq!(report.level(), Level::Ok, "{}", report.text());
+    assert_eq!(accounts.interview.violations(), Vec::<String>::new());
+    let pads = accounts.interview.pads();
+    let questions: Vec<u64> = pads.iter().flat_map(|pad| pad.question_ids.clone()).collect();
+    assert_eq!(questions, [1001, 1002]);
+}
+
+#[tokio::test]
 async fn what_differs_is_reported_and_removed() {
     let accounts = Accounts::start().await;
     accounts.interview.change_settings(|settings| settings.accept_take_home = false);

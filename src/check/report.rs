@@ -38,7 +38,7 @@ impl Level {
     }
 }
 
-/// Heading of [`PAGE`] that describes a problem and its solution.
+/// Heading of `docs/how-to/check.md` that describes a problem and its solution.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Topic {
     /// Connections, proxies, certificates.

@@ -42,18 +42,20 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 .PHONY: dev
 dev: control-plane ## Run a control plane, the simulators and the operator while you write code. In a second terminal: rebuild and restart the operator.
 	@echo '==> dev: building (takes some minutes the first time)'
-	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo
+	cargo test --locked --no-run -p pad-operator -p kubectl-pad -p demo --test operator --test program --test demo
 	@"$${CARGO_TARGET_DIR:-target}/debug/demo" dev
 
 .PHONY: check
 check: control-plane ## Run the tests of one area, such as AREA=sync; in the control plane of `make dev`, if it runs.
 	@test -n '$(AREA)' || { echo 'check: AREA is not set. Example: make check AREA=sync' >&2; exit 1; }
 	@echo '==> check: building'
-	cargo test --locked --no-run -p pad-operator -p demo -p api -p engine -p services --test operator --test demo --lib
+	cargo test --locked --no-run -p pad-operator -p kubectl-pad -p demo -p api -p engine -p services \
+	  --test operator --test program --test demo --lib --bin kubectl-pad
 	@echo '==> check: $(AREA)'
 	@kept="$${CARGO_TARGET_DIR:-target}/debug/kept-control-plane"; \
 	  if [ -e "$$kept" ]; then export CONTROL_PLANE="$$kept"; fi; \
-	  cargo test --quiet --locked -p pad-operator -p demo -p api -p engine -p services --test operator --lib -- '$(AREA)'
+	  cargo test --quiet --locked -p pad-operator -p kubectl-pad -p demo -p api -p engine -p services \
+	  --test operator --test program --lib --bin kubectl-pad -- '$(AREA)'
 
 .PHONY: test
 test: setup lint generate-check docs ## Run everything that CI runs, except e2e: setup, lint, generated files, the site, all tests.
@@ -196,10 +198,10 @@ prometheus: ## Build promtool and the dashboard evaluator into .tools/bin, for t
 .PHONY: picture
 picture: control-plane prometheus ## Draw docs/dashboard.svg, the dashboard over a run of some minutes. DASHBOARD_SECONDS=.
 	@echo '==> picture: building'
-	cargo test --locked --test operator --no-run
+	cargo test --locked -p pad-operator -p kubectl-pad --test operator --test program --no-run
 	@echo '==> picture: running'
 	@DASHBOARD_PICTURE=docs/dashboard.svg DASHBOARD_SECONDS=$${DASHBOARD_SECONDS:-180} \
-	  cargo test --quiet --locked --test operator alerts::every_query_returns
+	  cargo test --quiet --locked -p pad-operator -p kubectl-pad --test operator alerts::every_query_returns
 
 .PHONY: foreign-crds
 foreign-crds: ## Fetch third-party CRDs that the chart and the examples use into .tools/crds, once, for the tests.

@@ -11,7 +11,6 @@ use crate::controller::quotas::Quotas;
 use crate::controller::service_clients::ServiceClientCache;
 use crate::controller::{self, Context, Settings};
 use crate::k8s::api_server_probe::{ApiServerProbe, ProbeClients};
-use crate::k8s::connect::Cluster;
 use crate::k8s::leader_election::Leadership;
 use crate::k8s::secrets::Secrets;
 use crate::k8s::{Caches, WatchScope};
@@ -26,6 +25,7 @@ use anyhow::Context as _;
 use api::FIELD_MANAGER;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
+use k8s_connect::Cluster;
 use kube::Client;
 use kube::config::KubeConfigOptions;
 use kube::runtime::events::{Recorder, Reporter};
@@ -76,7 +76,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let _end_all = ended.clone().drop_guard();
     let caches = Caches::watch(&client, &args.namespaces, &ended);
     registry.register_collector(Box::new(InventoryMetrics::new(caches.clone())));
-    let health = Health::new(transport::REQUEST_TIMEOUT.max(args.interview_create_timeout));
+    let health = Health::default();
     let reach = ApiServerProbe::watch(
         ProbeClients { client: client.clone(), fresh, connections },
         &mut registry,
@@ -213,7 +213,6 @@ impl Reconciler<'_> {
             service_clients: accounts.clone(),
             settings: settings.clone(),
             metrics: self.metrics.clone(),
-            health: self.health.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             pad_budget: Default::default(),
             duplicates: Default::default(),

@@ -1,16 +1,15 @@
 //! Snapshots of the texts that users read, in `tests/snapshots`, so that a review shows each text as a user sees it.
 //!
-//! `INSTA_UPDATE=always cargo test --locked -p pad-operator -p engine --lib --bins` writes most of them. Each reason and
+//! `INSTA_UPDATE=always cargo test --locked -p pad-operator -p engine -p kubectl-pad --lib --bins` writes most of them. Each reason and
 //! each message must be in one of them.
 
-mod help;
 mod literals;
 
 use api::reason::Reason;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use test_support::assert_snapshot;
+use testkit::{assert_snapshot, long_help};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,8 +46,14 @@ fn every_message_has_a_snapshot() {
     for path in NOT_SHOWN {
         assert!(root().join(path).exists(), "{path} does not exist");
     }
-    let sources = ["src", "crates/engine/src", "crates/services/src"]
-        .map(|folder| literals::messages(&root().join(folder)));
+    let sources = [
+        "src",
+        "crates/engine/src",
+        "crates/k8s-connect/src",
+        "crates/kubectl-pad/src",
+        "crates/services/src",
+    ]
+    .map(|folder| literals::messages(&root().join(folder)));
     let missing: Vec<String> = sources
         .into_iter()
         .flatten()
@@ -133,5 +138,5 @@ fn help_texts_of_the_metrics() {
 #[test]
 fn help_texts_of_the_operator() {
     use clap::CommandFactory as _;
-    assert_snapshot("operator-help", &help::long_help(crate::cli::OperatorCli::command()));
+    assert_snapshot("operator-help", &long_help(crate::cli::OperatorCli::command()));
 }

@@ -1,13 +1,8 @@
 //! Cluster that a scenario runs in.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::ensure;
 use control_plane::ControlPlane;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::process::Command;
-
-use crate::process;
+use testkit::{CommandLine, process};
 
 /// Control plane with the CustomResourceDefinitions.
 pub struct Bench {
@@ -28,11 +23,8 @@ impl Bench {
         config.default_retry = false;
         let client = kube::Client::try_from(config)?;
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let bench = Self { plane, client, http };
-        let crds = repository().join("crds").display().to_string();
-        bench.kubectl(&["apply", "--filename", &crds]).await?;
-        bench.kubectl(&["wait", "--for=condition=Established", "--all", "crds"]).await?;
-        Ok(bench)
+        CommandLine::new(plane.kubeconfig(), &[plane.programs()], plane.folder())?.install_crds().await?;
+        Ok(Self { plane, client, http })
     }
 
     /// Stops the control plane.
@@ -40,27 +32,8 @@ impl Bench {
         self.plane.stop().await
     }
 
-    /// Runs kubectl as an administrator.
-    pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = Command::new(self.plane.program("kubectl"))
-            .args(arguments)
-            .env("KUBECONFIG", self.plane.kubeconfig())
-            .output()
-            .await?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kubectl {}: {stderr}", arguments.join(" "));
-        Ok(())
-    }
-
     /// Returns the process ID of the API server.
     pub fn api_server(&self) -> anyhow::Result<u32> {
         process::find("kube-apiserver", self.plane.folder())
     }
-}
-
-/// Returns the root of the repository.
-pub fn repository() -> &'static Path {
-    static ROOT: std::sync::LazyLock<PathBuf> =
-        std::sync::LazyLock::new(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    &ROOT
 }

@@ -1,36 +1,41 @@
 //! Environment of a scenario: a namespace, both simulated services and the operator.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pad_operator::api::names::PAD_ID;
 use pad_operator::api::pad::{Trigger, TriggerSource};
-use pad_operator::api::pad_builder;
-use pad_operator::api::{Condition, FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
+use pad_operator::api::{
+    Condition, FIELD_MANAGER, LeverConnection, Pad, PadConfiguration, condition, pad_builder,
+};
 use serde_json::{Value, json};
 use simulators::{
     Call, Fault, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, NewPad,
-    Quota, RateLimit, signature,
+    Quota, RateLimit,
 };
+use testkit::resources::{Keys, connection_spec, resource, secret};
+use testkit::{Operator, Wait, webhook};
 
 use crate::bench::Bench;
 use crate::load::timed;
-use crate::operator::Operator;
 
 /// Configuration of every environment.
 pub const CONFIGURATION: &str = "phone-screen";
 const STAGE: &str = "Phone Screen";
 const TAG: &str = "coderpad";
 const SIGNING_TOKEN: &str = "the-signing-token";
-/// Timeout far above what any step takes.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
-const POLL: Duration = Duration::from_millis(100);
+const SECRET: &str = "keys";
+/// Limits of all waits.
+pub const WAIT: Wait = Wait { timeout: Duration::from_secs(300), poll: Duration::from_millis(100) };
+/// Limits of the wait for a start, whose time is measured.
+const START_WAIT: Wait = Wait { timeout: Duration::from_secs(60), poll: Duration::from_millis(2) };
 
 /// Options of an environment.
 pub struct Setup {
@@ -96,32 +101,29 @@ impl<'a> TestEnv<'a> {
         let namespaces: Api<Namespace> = Api::all(self.bench.client.clone());
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
         namespaces.create(&PostParams::default(), &namespace).await?;
-        let secret = json!({"metadata": {"name": "keys"}, "stringData": {
-            "lever": LeverOptions::default().api_key, "interview": InterviewOptions::default().api_key,
-            "token": SIGNING_TOKEN}});
-        let secrets: Api<Secret> = self.api();
-        secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-        let key = |key: &str| json!({"name": "keys", "key": key});
+        let keys = Keys::new(&LeverOptions::default(), &InterviewOptions::default(), SIGNING_TOKEN);
+        self.create::<Secret>(secret(SECRET, &keys.values())).await?;
         for number in 0..self.setup.connections {
-            let connection = json!({
-            "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
-            "metadata": {"name": connection_name(number)},
-            "spec": {
-                "lever": {"url": self.lever.url(), "apiKeySecretRef": key("lever")},
-                "interview": {"url": self.interview.url(), "apiKeySecretRef": key("interview"),
-                    "maxPadsPerHour": 0},
-                "webhook": {"signingTokenSecretRef": key("token")},
-                "sync": {"interval": self.setup.sync},
-            }});
-            let connections: Api<LeverConnection> = self.api();
-            connections.create(&PostParams::default(), &serde_json::from_value(connection)?).await?;
-            let configuration = json!({
-                "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration",
-                "metadata": {"name": configuration_name(number)},
-                "spec": {"connectionRef": {"name": connection_name(number)}, "stage": STAGE, "tag": TAG}});
-            let configurations: Api<PadConfiguration> = self.api();
-            configurations.create(&PostParams::default(), &serde_json::from_value(configuration)?).await?;
+            let connection = connection_name(number);
+            let mut spec = connection_spec(SECRET, &self.lever.url(), &self.interview.url());
+            spec["interview"]["maxPadsPerHour"] = json!(0);
+            spec["sync"] = json!({"interval": self.setup.sync});
+            self.create::<LeverConnection>(resource("LeverConnection", &connection, &spec)).await?;
+            let spec = json!({"connectionRef": {"name": connection}, "stage": STAGE, "tag": TAG});
+            let configuration = resource("PadConfiguration", &configuration_name(number), &spec);
+            self.create::<PadConfiguration>(configuration).await?;
         }
+        Ok(())
+    }
+
+    async fn create<K>(&self, object: Value) -> anyhow::Result<()>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
+        K::DynamicType: Default,
+    {
+        let objects: Api<K> = self.api();
+        objects.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         Ok(())
     }
 
@@ -137,21 +139,20 @@ impl<'a> TestEnv<'a> {
     /// Restarts the operator and waits until everything is Ready. Returns the time until the operator itself was ready.
     pub async fn restart(&mut self) -> anyhow::Result<Duration> {
         let took = self.restart_with(&["--leader-election=false"]).await?;
-        wait_until("all is Ready", async || {
+        WAIT.until("all is Ready", async || {
             let connections: Api<LeverConnection> = self.api();
             let connections = connections.list(&Default::default()).await?;
             let configurations: Api<PadConfiguration> = self.api();
             let configurations = configurations.list(&Default::default()).await?;
-            let ready = |conditions: Option<&[Condition]>| {
-                let ready = pad_operator::api::condition::find(conditions?, "Ready")?;
-                Some(ready.status == pad_operator::api::condition::Status::True)
-            };
-            Ok(connections
-                .iter()
-                .all(|one| ready(one.status.as_ref().map(|status| &status.conditions[..])) == Some(true))
-                && configurations
-                    .iter()
-                    .all(|one| ready(one.status.as_ref().map(|status| &status.conditions[..])) == Some(true)))
+            let connections =
+                connections.iter().map(|one| one.status.as_ref().map(|status| &status.conditions));
+            let configurations =
+                configurations.iter().map(|one| one.status.as_ref().map(|status| &status.conditions));
+            let pending =
+                connections.chain(configurations).filter(|one| !one.is_some_and(|all| is_ready(all)));
+            let pending = pending.count();
+            ensure!(pending == 0, "{pending} are not Ready");
+            Ok(())
         })
         .await?;
         Ok(took)
@@ -171,15 +172,26 @@ impl<'a> TestEnv<'a> {
             arguments.extend(["--lever-rate=0", "--interview-rate=0"].map(ToOwned::to_owned));
         }
         let user = format!("{}-{}", self.setup.name, self.starts.fetch_add(1, Ordering::Relaxed));
-        let (operator, took) = Operator::start(self.bench, &user, &arguments).await?;
-        self.operator = Some(operator);
-        Ok(took)
+        let kubeconfig = self.file(&user, "kubeconfig");
+        std::fs::write(&kubeconfig, self.bench.plane.kubeconfig_yaml_for(&user, &["system:masters"])?)?;
+        let program = Operator::program_in_own_folder("`make bench`")?;
+        let operator = self.operator.insert(Operator::new(program, kubeconfig, self.file(&user, "log"))?);
+        operator.set_arguments(arguments);
+        let started = Instant::now();
+        operator.start()?;
+        operator.wait_until_ready(START_WAIT).await?;
+        Ok(started.elapsed())
+    }
+
+    /// Returns the file of a user of the API server.
+    fn file(&self, user: &str, extension: &str) -> PathBuf {
+        self.bench.plane.folder().join(format!("{user}.{extension}"))
     }
 
     /// Stops the operator, if it runs.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         match self.operator.take() {
-            Some(operator) => operator.kill().await,
+            Some(mut operator) => operator.kill().await,
             None => Ok(()),
         }
     }
@@ -201,11 +213,11 @@ impl<'a> TestEnv<'a> {
         &self,
         opportunity: String,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<Sent>> + Send + 'static> {
-        let url = self.running()?.webhook(self.setup.name, &connection_name(0));
+        let url = self.running()?.webhook_url(self.setup.name, &connection_name(0));
         let (lever, http, stage_id) = (self.lever.clone(), self.bench.http.clone(), self.stage_id.clone());
         Ok(async move {
             let triggered_at = lever.move_to_stage(&opportunity, STAGE).await.at;
-            let body = webhook(&opportunity, &stage_id, triggered_at);
+            let body = webhook::stage_change(SIGNING_TOKEN, &opportunity, &stage_id, triggered_at);
             let at = now();
             let send = async || http.post(&url).json(&body).send().await;
             let answer = async {
@@ -234,9 +246,10 @@ impl<'a> TestEnv<'a> {
     /// Waits until each of these candidates has a link.
     pub async fn wait_for_links(&self, opportunities: &[String]) -> anyhow::Result<()> {
         let mut left: Vec<&String> = opportunities.iter().collect();
-        wait_until("all have their link", async || {
+        WAIT.until("all have their link", async || {
             left.retain(|one| self.lever.links(one).is_empty());
-            Ok(left.is_empty())
+            ensure!(left.is_empty(), "{} have none", left.len());
+            Ok(())
         })
         .await
     }
@@ -342,6 +355,11 @@ pub fn field_manager() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
+fn is_ready(conditions: &[Condition]) -> bool {
+    let ready = condition::find(conditions, "Ready");
+    ready.is_some_and(|ready| ready.status == condition::Status::True)
+}
+
 fn connection_name(number: usize) -> String {
     if number == 0 { "acme".to_owned() } else { format!("acme-{number}") }
 }
@@ -353,36 +371,4 @@ fn configuration_name(number: usize) -> String {
 /// Returns the current time in milliseconds since the epoch, with fractions.
 fn now() -> f64 {
     Timestamp::now().as_duration().as_secs_f64() * 1000.0
-}
-
-/// Returns a signed webhook body as Lever sends it.
-fn webhook(opportunity: &str, stage_id: &str, triggered_at: i64) -> Value {
-    let digits = format!("{triggered_at:x}{}", opportunity.replace('-', ""));
-    let token: String = digits.chars().cycle().take(48).collect();
-    json!({
-        "event": "candidateStageChange",
-        "triggeredAt": triggered_at,
-        "token": token,
-        "signature": signature(SIGNING_TOKEN, &token, triggered_at),
-        "data": {"opportunityId": opportunity, "candidateId": opportunity, "contactId": opportunity,
-            "fromStageId": "applicant-new", "toStageId": stage_id},
-    })
-}
-
-/// Waits until a condition holds.
-///
-/// # Errors
-/// If it does not hold in time or cannot be evaluated.
-pub async fn wait_until(
-    what: &str,
-    mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
-) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while !holds().await? {
-        if started.elapsed() > WAIT_TIMEOUT {
-            bail!("timed out after {WAIT_TIMEOUT:?} waiting until {what}");
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
 }

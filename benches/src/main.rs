@@ -7,12 +7,9 @@
 mod bench;
 mod environment;
 mod load;
-mod operator;
-mod process;
 mod report;
 mod scenarios;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -54,7 +51,7 @@ async fn run() -> anyhow::Result<bool> {
         println!("  ({:.0} s)", started.elapsed().as_secs_f64());
         all.extend(metrics);
     }
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench/figures.json");
+    let file = testkit::repository().join("target/bench/figures.json");
     report::write(&file, &all)?;
     let over = all.iter().filter(|metric| !metric.holds()).count();
     println!("\n{} metrics, {over} over budget; written as JSON to target/bench/figures.json", all.len());

@@ -105,6 +105,11 @@ pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
+/// Returns a size in MiB.
+pub fn mebibytes(kibibytes: u64) -> f64 {
+    kibibytes as f64 / 1024.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

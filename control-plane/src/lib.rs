@@ -7,7 +7,6 @@
 
 mod api_server;
 mod certificates;
-mod output;
 mod process;
 mod programs;
 
@@ -21,8 +20,6 @@ use crate::api_server::Client;
 use crate::certificates::Authority;
 use crate::process::{Folder, Process};
 use crate::programs::Programs;
-
-pub use output::output;
 
 /// Timeout far above what a start takes, so that a busy machine makes tests slow but not red.
 const START_TIMEOUT: Duration = Duration::from_secs(120);

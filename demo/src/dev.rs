@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use testkit::Operator;
 
 use crate::Signals;
 use crate::console::Console;
 use crate::environment::{self, Environment};
 use crate::examples::NAMESPACE;
 use crate::keep_alive;
-use crate::kubectl::Kubectl;
-use crate::operator::Operator;
+use crate::kubectl::{Kubectl, WAIT};
 use crate::scenario::Scenario;
 
 /// Interval between checks of the program. A build counts as complete when two checks find the same file.
@@ -136,8 +136,12 @@ async fn restart_with_new_build(
     console: &Console,
 ) -> anyhow::Result<()> {
     let step = console.begin("a new build: kubectl apply -f crds/, pad-operator run");
-    kubectl.run("apply -f crds/").await?;
-    operator.restart().await?;
+    kubectl.install_crds().await?;
+    if operator.is_running() {
+        operator.stop().await?;
+    }
+    operator.start()?;
+    operator.wait_until_ready(WAIT).await?;
     step.done("the new build of the operator is ready");
     Ok(())
 }

@@ -4,11 +4,12 @@ use anyhow::Context as _;
 use control_plane::ControlPlane;
 use simulators::{InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, Question};
 use tempfile::TempDir;
+use testkit::Operator;
+use testkit::resources::Keys;
 
 use crate::console::Console;
-use crate::examples::{self, Keys, NAMESPACE};
-use crate::kubectl::Kubectl;
-use crate::operator::{Operator, Settings};
+use crate::examples::{self, NAMESPACE};
+use crate::kubectl::{Kubectl, WAIT};
 
 /// Parts that run so far. They are stopped in order, however the demo ends.
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl Environment {
         let step = console.begin("control plane");
         let plane = self.plane.insert(ControlPlane::start().await?);
         step.done(format_args!("control plane: a real Kubernetes API server at {}", plane.url()));
-        let kubectl = self.kubectl.insert(Kubectl::new(plane, folder));
+        let kubectl = self.kubectl.insert(Kubectl::new(plane, folder)?);
 
         let step = console.begin("simulated services");
         let services = self.services.insert(start_services().await?);
@@ -50,20 +51,21 @@ impl Environment {
         step.done(format_args!("simulated Lever at {lever}, simulated CoderPad Interview at {interview}"));
 
         let step = console.begin("kubectl apply -f crds/");
-        let kinds = kubectl.run("apply -f crds/").await?.lines().count();
-        kubectl.run("wait --for=condition=Established crd --all --timeout=60s").await?;
+        let kinds = kubectl.install_crds().await?.lines().count();
         step.done(format_args!("kubectl apply -f crds/: {kinds} kinds, Established"));
 
         let step = console.begin("pad-operator run");
-        let operator = self.operator.insert(Operator::start(Settings {
-            kubeconfig: plane.kubeconfig(),
-            origins: [&lever, &interview],
-            namespace: self.namespace,
-            log: folder.join("pad-operator.log"),
-        })?);
-        operator.wait_ready().await?;
+        let operator = self.operator.insert(Operator::new(
+            Operator::program_in_own_folder("`make demo` and `make dev`")?,
+            plane.kubeconfig().to_owned(),
+            folder.join("pad-operator.log"),
+        )?);
+        operator.set_arguments(arguments(operator, [&lever, &interview], self.namespace));
+        operator.set_environment(log_filter());
+        operator.start()?;
+        operator.wait_until_ready(WAIT).await?;
         step.done("pad-operator run: ready");
-        let (webhooks, admin) = (operator.webhooks(), operator.admin());
+        let (webhooks, admin) = (operator.webhook_base_url(), operator.admin_url());
         console.detail(format_args!("receives webhooks at {webhooks}, serves metrics at {admin}/metrics"));
         Ok(())
     }
@@ -72,7 +74,9 @@ impl Environment {
     pub(crate) async fn stop(self, console: &Console, failed: bool) -> anyhow::Result<()> {
         let step = console.begin("stopping");
         let (ended, how) = match self.operator {
-            Some(operator) => (operator.stop().await, "the operator cleanly after SIGTERM, then the rest; "),
+            Some(mut operator) => {
+                (operator.stop().await, "the operator cleanly after SIGTERM, then the rest; ")
+            }
             None => (Ok(()), ""),
         };
         let stopped = match self.plane {
@@ -89,6 +93,25 @@ impl Environment {
         step.done(format_args!("stopped: {how}nothing is left running"));
         Ok(())
     }
+}
+
+/// Returns the flags of the operator, which may use only these origins and serves only this namespace, if any.
+fn arguments(operator: &Operator, origins: [&str; 2], namespace: Option<&str>) -> Vec<String> {
+    let mut arguments = vec![
+        // The real Lever requires https, which a proxy in front of the operator provides.
+        format!("--public-url={}", operator.webhook_base_url()),
+        // The simulated lists have no delay.
+        "--interview-list-lag=2s".to_owned(),
+        "--log-format=text".to_owned(),
+    ];
+    arguments.extend(origins.map(|origin| format!("--allow-api-origin={origin}")));
+    arguments.extend(namespace.map(|namespace| format!("--namespace={namespace}")));
+    arguments
+}
+
+/// Returns the log filter that the user of the demo has set.
+fn log_filter() -> Vec<(String, String)> {
+    std::env::var("RUST_LOG").into_iter().map(|levels| ("RUST_LOG".to_owned(), levels)).collect()
 }
 
 async fn start_services() -> anyhow::Result<Services> {

@@ -1,9 +1,9 @@
 //! The files in `examples/`, with the few values that cannot be in a file: URLs and keys of the simulated services.
 
-use std::path::Path;
-
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_yaml_ng::{Mapping, Value};
+use testkit::repository;
+use testkit::resources::Keys;
 
 /// Namespace of all examples.
 pub(crate) const NAMESPACE: &str = "hiring";
@@ -18,14 +18,6 @@ pub(crate) const LIVE_RULE: &str = "padconfiguration/phone-screen";
 pub(crate) const PHONE_SCREEN: &str = "phone-screen.yaml";
 pub(crate) const TAKE_HOME: &str = "take-home.yaml";
 
-/// Keys that the simulated services accept.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    pub lever: String,
-    pub interview: String,
-    pub signing_token: String,
-}
-
 /// Rule of an example PadConfiguration.
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -38,24 +30,14 @@ pub(crate) struct Rule {
     pub ended: Option<String>,
 }
 
-/// Returns the root of the repository.
-pub(crate) fn repository() -> &'static Path {
-    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
-    member.parent().unwrap_or(member)
-}
-
 /// Returns `secrets.yaml` with the keys filled in.
 pub(crate) fn secret(keys: &Keys) -> anyhow::Result<String> {
     let mut secret = read("secrets.yaml")?;
     let data = secret.get_mut("stringData").and_then(Value::as_mapping_mut);
+    let keys = keys.values();
     for (name, value) in data.context("secrets.yaml has no stringData")? {
-        let key = match name.as_str() {
-            Some("lever-api-key") => &keys.lever,
-            Some("interview-api-key") => &keys.interview,
-            Some("lever-signing-token") => &keys.signing_token,
-            other => bail!("unknown key {other:?} in secrets.yaml"),
-        };
-        *value = key.as_str().into();
+        let key = name.as_str().and_then(|name| keys[name].as_str());
+        *value = key.with_context(|| format!("unknown key {name:?} in secrets.yaml"))?.into();
     }
     Ok(serde_yaml_ng::to_string(&secret)?)
 }

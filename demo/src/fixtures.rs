@@ -5,7 +5,7 @@ use serde_json::Value;
 use simulators::{Delivery, InterviewSimulator, LeverSimulator, NewCandidate, StageMove};
 
 use crate::examples::Rule;
-use crate::kubectl::{Kubectl, WAIT_TIMEOUT};
+use crate::kubectl::{Kubectl, WAIT};
 
 /// Candidate in the simulated Lever.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub(crate) async fn move_to(
     ensure!(!deliveries.is_empty(), "no webhook reported the move of {}", candidate.name);
     let mut completed = Vec::new();
     for number in deliveries {
-        let delivery = tokio::time::timeout(WAIT_TIMEOUT, lever.wait_for_delivery(number)).await;
+        let delivery = tokio::time::timeout(WAIT.timeout, lever.wait_for_delivery(number)).await;
         let delivery =
             delivery.with_context(|| format!("the webhook for {} was not answered", candidate.name))?;
         ensure!(
@@ -211,20 +211,14 @@ pub(crate) async fn pad_created_by_sync(kubectl: &Kubectl, candidate: &Candidate
 /// Waits until the operator has reconciled a Pad for the newest webhook about it.
 pub(crate) async fn wait_until_reconciled(kubectl: &Kubectl, pad: &str) -> anyhow::Result<()> {
     const REQUESTED: &str = "padoperator.dev/reconcile-requested-at";
-    const POLL: std::time::Duration = std::time::Duration::from_millis(100);
-    let reconciled = async {
-        loop {
-            let object = kubectl.get(&format!("pad/{pad}")).await?;
-            let requested = &object["metadata"]["annotations"][REQUESTED];
-            ensure!(requested.is_string(), "pad {pad} should have the annotation {REQUESTED}");
-            if *requested == object["status"]["lastHandledReconcileAt"] {
-                return Ok(());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    let reconciled = tokio::time::timeout(WAIT_TIMEOUT, reconciled).await;
-    reconciled.with_context(|| format!("pad {pad} was not reconciled again"))?
+    WAIT.until(&format!("pad {pad} is reconciled again"), async || {
+        let object = kubectl.get(&format!("pad/{pad}")).await?;
+        let (requested, status) = (&object["metadata"]["annotations"][REQUESTED], &object["status"]);
+        ensure!(requested.is_string(), "pad {pad} should have the annotation {REQUESTED}");
+        ensure!(*requested == status["lastHandledReconcileAt"], "{requested} is not handled: {status}");
+        Ok(())
+    })
+    .await
 }
 
 /// Returns a table of the candidates as Lever has them now.

@@ -1,9 +1,10 @@
 //! Instructions for trying things by hand, with `KEEP=1` and `make dev`.
 
 use anyhow::Context as _;
+use testkit::repository;
 
 use crate::environment::Environment;
-use crate::examples::{self, CONNECTION, NAMESPACE, repository};
+use crate::examples::{self, CONNECTION, NAMESPACE};
 use crate::fixtures::Candidate;
 
 /// Returns commands for another terminal. `open` has an open pad; `again` gets a second one.
@@ -24,7 +25,7 @@ pub(crate) fn instructions(
     let (repository, kubeconfig) = (repository().display(), plane.kubeconfig().display());
     let (programs, log) = (plane.programs().display(), operator.log().display());
     let (lever, interview) = (services.lever.origin(), services.interview.origin());
-    let admin = operator.admin();
+    let admin = operator.admin_url();
 
     Ok(format!(
         r#"Everything stays up until Ctrl-C. In another terminal:

@@ -12,7 +12,6 @@ mod examples;
 mod fixtures;
 mod keep_alive;
 mod kubectl;
-mod operator;
 mod scenario;
 
 use std::process::ExitCode;

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
 use simulators::{DeliveryBehaviour, DeliveryOutcome, InterviewSimulator, LeverSimulator};
+use testkit::Operator;
 
 use crate::console::Console;
 use crate::environment::{Environment, Services, apply_file};
 use crate::examples::{self, CONNECTION, LIVE_RULE, NAMESPACE, Rule};
 use crate::fixtures::{self, Candidate, WriteBack};
 use crate::kubectl::Kubectl;
-use crate::operator::Operator;
 
 /// Interval at which the services are polled. Short enough to watch; the default is five minutes.
 const SYNC_INTERVAL: &str = "10s";

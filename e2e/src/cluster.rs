@@ -1,94 +1,50 @@
-//! Command-line programs that people use with a cluster: kubectl, helm and the image loader.
+//! Access to the cluster, as people have it: kubectl, helm and the image loader.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use control_plane::output;
 use serde_json::Value;
-use tokio::process::Command;
+use testkit::{CommandLine, Wait, output, repository};
 
 /// Namespace of the operator.
 pub const RELEASE_NAMESPACE: &str = "pad-operator";
 /// Namespace of the recruiters' resources.
 pub const NAMESPACE: &str = "hiring";
 
-/// Timeout far above what any step takes, so that a busy machine makes the test slow but not red.
-pub const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Returns the root of the repository.
-pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
-}
-
-/// Waits until the check succeeds. Its error describes the current state.
-pub async fn eventually<T>(
-    what: &str,
-    mut check: impl AsyncFnMut() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let start = Instant::now();
-    loop {
-        match check().await {
-            Err(error) if start.elapsed() > WAIT_TIMEOUT => {
-                return Err(error.context(format!("timed out after {WAIT_TIMEOUT:?} waiting until {what}")));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-            done => return done,
-        }
-    }
-}
+/// Limits of all waits. The checks run kubectl, and the machine has other work to do.
+pub const WAIT: Wait = Wait { timeout: Duration::from_secs(120), poll: Duration::from_millis(200) };
 
 /// Administrator's access to the cluster.
 pub struct Cluster {
-    kubeconfig: PathBuf,
-    path: OsString,
-    home: tempfile::TempDir,
+    command_line: CommandLine,
+    _home: tempfile::TempDir,
 }
 
 impl Cluster {
     pub fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
         let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|assets| !assets.is_empty());
+        let (assets, tools) = (assets.map(PathBuf::from), repository().join(".tools/bin"));
         // The plugin `kubectl pad` is next to this program.
-        let programs_folder = std::env::current_exe()?.with_file_name("");
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = assets.map(PathBuf::from).into_iter();
-        let folders = folders.chain([repository().join(".tools/bin"), programs_folder]);
-        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)))?;
-        Ok(Self { kubeconfig: kubeconfig.to_owned(), path, home: tempfile::tempdir()? })
+        let own_folder = std::env::current_exe()?.with_file_name("");
+        let folders: Vec<_> = assets.as_deref().into_iter().chain([&*tools, &*own_folder]).collect();
+        let home = tempfile::tempdir()?;
+        Ok(Self { command_line: CommandLine::new(kubeconfig, &folders, home.path())?, _home: home })
     }
 
     /// Returns the folder that holds all files of the node.
     pub fn folder(&self) -> &Path {
-        self.kubeconfig.parent().unwrap_or(&self.kubeconfig)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        // No proxy and no personal settings.
-        command
-            .env_clear()
-            .env("PATH", &self.path)
-            .env("HOME", self.home.path())
-            .env("KUBECONFIG", &self.kubeconfig)
-            .current_dir(repository());
-        command
+        let kubeconfig = self.command_line.kubeconfig();
+        kubeconfig.parent().unwrap_or(kubeconfig)
     }
 
     /// Runs kubectl with arguments as typed, without quoting.
     pub async fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
-        self.kubectl_with(arguments, "").await
-    }
-
-    /// Like [`kubectl`](Self::kubectl), with standard input.
-    pub async fn kubectl_with(&self, arguments: &str, input: &str) -> anyhow::Result<String> {
-        output(self.command("kubectl").args(arguments.split_whitespace()), input).await
+        self.command_line.kubectl(arguments).await
     }
 
     /// Returns the JSON output of `kubectl get`.
     pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
-        let text = self.kubectl(&format!("get {what} --output json")).await?;
-        serde_json::from_str(&text).with_context(|| format!("kubectl printed no JSON for {what}"))
+        self.command_line.get(what).await
     }
 
     /// Returns the items of a list.
@@ -97,20 +53,22 @@ impl Cluster {
         Ok(serde_json::from_value(list["items"].take())?)
     }
 
-    /// Applies an object.
-    pub async fn apply(&self, object: &Value) -> anyhow::Result<()> {
-        self.kubectl_with("apply --filename -", &object.to_string()).await.map(drop)
+    /// Applies an object in a namespace.
+    pub async fn apply(&self, namespace: &str, object: &Value) -> anyhow::Result<()> {
+        let apply = format!("apply --namespace {namespace} --filename -");
+        self.command_line.kubectl_with(&apply, &object.to_string()).await.map(drop)
     }
 
     /// Runs helm with arguments as typed, and with values.
     pub async fn helm(&self, arguments: &str, values: &Value) -> anyhow::Result<String> {
-        output(self.command("helm").args(arguments.split_whitespace()), &values.to_string()).await
+        let arguments: Vec<_> = arguments.split_whitespace().collect();
+        self.command_line.run("helm", &arguments, &values.to_string()).await
     }
 
     /// Imports an image from an archive into the node's image store.
     pub async fn load(&self, archive: &Path) -> anyhow::Result<()> {
         let socket = self.folder().join("containerd/containerd.sock");
-        let mut ctr = self.command("ctr");
+        let mut ctr = self.command_line.command("ctr");
         ctr.arg("--address").arg(socket).args(["--namespace", "k8s.io", "images", "import"]).arg(archive);
         output(&mut ctr, "").await.map(drop)
     }

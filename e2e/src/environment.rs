@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use simulators::{InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, Quota};
+use testkit::resources::{Keys, connection_spec, resource, secret};
 
-use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, eventually};
+use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, WAIT};
 use crate::node::HOST_ADDRESS;
 
 /// Stage and tag of the only rule.
@@ -67,43 +68,35 @@ impl TestEnv {
     /// Routes the DNS name of Lever out of the cluster, with a Service that has no Pods.
     pub async fn route_lever(&self, cluster: &Cluster) -> anyhow::Result<()> {
         cluster.kubectl("create namespace outside").await?;
-        let metadata = json!({"name": "lever", "namespace": "outside",
-            "labels": {"kubernetes.io/service-name": "lever"}});
+        let metadata = json!({"name": "lever", "labels": {"kubernetes.io/service-name": "lever"}});
         let address = HOST_ADDRESS.map(|part| part.to_string()).join(".");
         let ports = json!([{"name": "http", "port": 80}]);
-        cluster
-            .apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
-                "spec": {"clusterIP": "None", "ports": ports}}))
-            .await?;
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"clusterIP": "None", "ports": ports}});
+        cluster.apply("outside", &service).await?;
         let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
             "addressType": "IPv4", "endpoints": [{"addresses": [address]}], "ports": ports});
-        cluster.apply(&slice).await
+        cluster.apply("outside", &slice).await
     }
 
     /// Connects the services as a user does: creates the Secret, the connection and a rule, enters the webhook URL in
     /// Lever and presses Verify.
     pub async fn connect(&self, cluster: &Cluster) -> anyhow::Result<String> {
-        let defaults = (LeverOptions::default().api_key, InterviewOptions::default().api_key);
-        let object = |version: &str, kind: &str, name: &str, mut rest: Value| {
-            rest["apiVersion"] = version.into();
-            rest["kind"] = kind.into();
-            rest["metadata"] = json!({"name": name, "namespace": NAMESPACE});
-            rest
-        };
-        let secret = json!({"stringData": {"lever-api-key": defaults.0, "interview-api-key": defaults.1,
-            "lever-signing-token": SIGNING_TOKEN}});
-        cluster.apply(&object("v1", "Secret", "acme", secret)).await?;
-        let key = |key: &str| json!({"name": "acme", "key": key});
-        let spec = json!({"spec": {
-            "lever": {"url": format!("{}/v1", self.lever_origin), "apiKeySecretRef": key("lever-api-key")},
-            // Unlimited, because this test creates more pads within minutes than a team within hours.
-            "interview": {"url": self.interview.url(), "apiKeySecretRef": key("interview-api-key"), "maxPadsPerHour": 0},
-            "webhook": {"signingTokenSecretRef": key("lever-signing-token")},
-            "sync": {"interval": "0s"}}});
-        let ours = "padoperator.dev/v1alpha1";
-        cluster.apply(&object(ours, "LeverConnection", "acme", spec)).await?;
-        let rule = json!({"spec": {"connectionRef": {"name": "acme"}, "stage": STAGE, "tag": TAG}});
-        cluster.apply(&object(ours, "PadConfiguration", "phone-screen", rule)).await?;
+        let (lever, interview) = (LeverOptions::default(), InterviewOptions::default());
+        let keys = Keys::new(&lever, &interview, SIGNING_TOKEN);
+        let lever_url = format!("{}/v1", self.lever_origin);
+        let mut connection = connection_spec("acme", &lever_url, &self.interview.url());
+        // Unlimited, because this test creates more pads within minutes than a team within hours.
+        connection["interview"]["maxPadsPerHour"] = 0.into();
+        connection["sync"] = json!({"interval": "0s"});
+        let rule = json!({"connectionRef": {"name": "acme"}, "stage": STAGE, "tag": TAG});
+        for object in [
+            secret("acme", &keys.values()),
+            resource("LeverConnection", "acme", &connection),
+            resource("PadConfiguration", "phone-screen", &rule),
+        ] {
+            cluster.apply(NAMESPACE, &object).await?;
+        }
         let wait = format!("wait --namespace {NAMESPACE} --timeout 60s --for condition=");
         cluster.kubectl(&format!("{wait}Ready {CONNECTION} padconfiguration/phone-screen")).await?;
 
@@ -166,11 +159,11 @@ impl TestEnv {
 /// Returns address and port of the operator's Service, which is reached from outside of the cluster as an Ingress
 /// reaches it.
 async fn service_address(cluster: &Cluster) -> anyhow::Result<String> {
-    eventually("the Service exists", async || {
+    WAIT.until("the Service exists", async || {
         let services = cluster.list(&format!("services --namespace {RELEASE_NAMESPACE}")).await?;
         let spec = &services.first().context("there is no Service")?["spec"];
         let address = spec["clusterIP"].as_str().context("it has no address")?;
-        Ok(format!("{address}:{}", spec["ports"][0]["port"]))
+        anyhow::Ok(format!("{address}:{}", spec["ports"][0]["port"]))
     })
     .await
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use control_plane::output;
 use serde_json::{Value, json};
+use testkit::output;
 use tokio::process::Command;
 
 use crate::report::Report;

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use serde_json::Value;
 use simulators::{Call, InterviewSimulator, LeverSimulator, PadView};
 
-use crate::cluster::{Cluster, NAMESPACE, eventually};
+use crate::cluster::{Cluster, NAMESPACE, WAIT};
 use crate::environment::{Candidate, TestEnv};
 
 /// Result of one stage entry.
@@ -99,7 +99,7 @@ pub async fn compare_when_settled(
     candidates: &[Candidate],
     phase: &str,
 ) -> anyhow::Result<Ledger> {
-    eventually("all Pads have settled", async || {
+    WAIT.until("all Pads have settled", async || {
         let pads = cluster.list(&format!("pads --namespace {NAMESPACE}")).await?;
         let of =
             |candidate: &Candidate| pads.iter().find(|pad| pad["spec"]["opportunityID"] == *candidate.id);

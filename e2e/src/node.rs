@@ -5,10 +5,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use testkit::repository;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::cluster::{Cluster, repository};
+use crate::cluster::Cluster;
 use crate::report::Observation;
 
 /// Address for services outside of the cluster, as set in `run.sh`.

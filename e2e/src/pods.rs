@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use control_plane::output;
 use serde_json::Value;
-use tokio::process::Command;
 
-use crate::cluster::{Cluster, RELEASE_NAMESPACE, eventually};
+use crate::cluster::{Cluster, RELEASE_NAMESPACE, WAIT};
 
 /// Pod of the operator.
 pub struct Pod {
@@ -34,36 +32,40 @@ impl Pod {
     /// Returns the operator's process in the Pod, by its ID on the machine.
     pub fn process(&self) -> anyhow::Result<Process> {
         for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let folder = entry.path();
             let is_operator =
                 fs::read(folder.join("cmdline")).is_ok_and(|line| line.starts_with(b"/pad-operator\0"));
             let cgroups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
             if is_operator && cgroups.contains(&self.uid) {
-                return Ok(Process(folder));
+                return Ok(Process(id));
             }
         }
         bail!("the Pod {} has no process /pad-operator", self.name)
     }
 }
 
-/// Process on the machine, given by its folder in /proc.
-pub struct Process(PathBuf);
+/// Process on the machine.
+pub struct Process(u32);
 
 impl Process {
+    fn folder(&self) -> PathBuf {
+        format!("/proc/{}", self.0).into()
+    }
+
     /// Sends a signal, such as KILL.
     pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let id = self.0.file_name().context("it has no number")?;
-        output(Command::new("kill").arg(format!("-{signal}")).arg(id), "").await.map(drop)
+        testkit::process::signal(self.0, signal).await
     }
 
     /// Reports whether the process still exists.
     pub fn is_running(&self) -> bool {
-        self.0.exists()
+        self.folder().exists()
     }
 
     /// Checks the restrictions that the kernel enforces, and describes them.
     pub fn check_confinement(&self) -> anyhow::Result<String> {
-        let status = fs::read_to_string(self.0.join("status"))?;
+        let status = fs::read_to_string(self.folder().join("status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.map(|values| values.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
@@ -82,7 +84,7 @@ impl Process {
         ] {
             ensure!(field(name) == expected, "{name} of the process is {:?}, not {expected:?}", field(name));
         }
-        let mounts = fs::read_to_string(self.0.join("mountinfo"))?;
+        let mounts = fs::read_to_string(self.folder().join("mountinfo"))?;
         let root = mounts.lines().find_map(|line| {
             let fields: Vec<_> = line.split(' ').collect();
             (fields.get(4) == Some(&"/")).then(|| fields.get(5).copied().unwrap_or_default().to_owned())
@@ -102,7 +104,7 @@ pub async fn all(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
 
 /// Waits until there are two Pods, both Ready, and none that is terminating.
 pub async fn wait_two_ready(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
-    eventually("there are two Pods and both are Ready", async || {
+    WAIT.until("there are two Pods and both are Ready", async || {
         let pods = all(cluster).await?;
         ensure!(
             pods.len() == 2 && pods.iter().all(|pod| pod.ready),
@@ -134,7 +136,7 @@ pub struct Usage {
 impl Usage {
     /// Waits for a measurement that is newer than `before`.
     pub async fn now(cluster: &Cluster, before: Option<&Self>) -> anyhow::Result<Self> {
-        eventually("the kubelet has measured the Pods", async || {
+        WAIT.until("the kubelet has measured the Pods", async || {
             let summary = cluster.kubectl("get --raw /api/v1/nodes/node/proxy/stats/summary").await?;
             let summary: Value = serde_json::from_str(&summary)?;
             let pods = summary["pods"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use simulators::{Fault, PausePoint};
 
-use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, WAIT_TIMEOUT, eventually};
+use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, WAIT};
 use crate::environment::{Candidate, TestEnv};
 use crate::load::Load;
 use crate::node::Node;
@@ -215,7 +215,7 @@ async fn fail_leader(
     let held =
         environment.interview.faults().add(Fault::on("POST", "^/api/pads/?$").pause(PausePoint::AfterEffect));
     let candidate = environment.candidate_in_stage(&format!("{death:?}")).await;
-    tokio::time::timeout(WAIT_TIMEOUT, held.reached()).await.context("no pad was created")?;
+    tokio::time::timeout(WAIT.timeout, held.reached()).await.context("no pad was created")?;
     match death {
         LeaderFailure::Killed => process.signal("KILL").await?,
         LeaderFailure::Frozen => process.signal("STOP").await?,
@@ -227,7 +227,7 @@ async fn fail_leader(
             cluster.kubectl(&delete).await?;
         }
     }
-    eventually("the process is gone", async || {
+    WAIT.until("the process is gone", async || {
         ensure!(!process.is_running(), "it still exists");
         Ok(())
     })
@@ -275,7 +275,7 @@ async fn uninstall(cluster: &Cluster, pads: usize) -> anyhow::Result<String> {
     cluster
         .helm(&format!("uninstall pads --namespace {RELEASE_NAMESPACE} --wait"), &serde_json::Value::Null)
         .await?;
-    eventually("the Pods are gone", async || {
+    WAIT.until("the Pods are gone", async || {
         let left = pods::all(cluster).await?.len();
         ensure!(left == 0, "{left} Pods are left");
         Ok(())

@@ -3,14 +3,14 @@
 use super::report::{Finding, Topic};
 use super::target::{Account, Rule, Target};
 use crate::controller::service_clients::check_origin;
-use crate::k8s::connect::Cluster;
-use crate::k8s::decode::{Decoded, split};
 use crate::k8s::secrets::Secrets;
 use crate::transport::Service;
 use anyhow::{Context as _, bail};
 use api::configuration::PadType;
 use api::connection::WebhookMode;
+use api::decode::{Decoded, split};
 use api::{LeverConnection, PadConfiguration, SecretKeyRef};
+use k8s_connect::Cluster;
 use kube::config::KubeConfigOptions;
 use kube::{Api, Client, ResourceExt};
 

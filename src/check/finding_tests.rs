@@ -14,7 +14,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use services::coderpad::{OrganizationRecord, QuestionRecord};
 use std::time::Duration;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 use url::Url;
 
 const NOW: &str = "2026-01-02T12:00:00Z";

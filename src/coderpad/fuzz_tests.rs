@@ -9,7 +9,7 @@ use crate::transport::testing::{FixedAnswer, server, transport};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
-use test_support::fuzz::{like, try_all};
+use testkit::fuzz::{like, try_all};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 

@@ -20,7 +20,6 @@ pub mod work_queue;
 use crate::k8s::ObjectKey;
 use crate::k8s::{Cache, WatchScope, secrets::Secrets, with_timeout};
 use crate::sync::requests::SyncQueue;
-use crate::telemetry::health::Health;
 use api::LeverConnection;
 use configuration::duplicate_rules::Duplicates;
 use engine::warning_events;
@@ -66,8 +65,6 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Metrics of the leader.
     pub metrics: metrics::ControllerMetrics,
-    /// Liveness reporting.
-    pub health: Health,
     /// Recorder of Events.
     pub recorder: Recorder,
     /// Remaining pads by the quota of the plan and by the hourly limit.
@@ -115,7 +112,7 @@ impl Context {
         K: Reconciled,
         R: Reconcile<K>,
     {
-        Controller::new(objects, reconciler, self.metrics.clone(), self.health.clone())
+        Controller::new(objects, reconciler, self.metrics.clone())
     }
 
     /// Requests a probe of a connection, because a service rejected a call for one of its Pads.

@@ -6,7 +6,6 @@ use crate::k8s::pad_index::Indexed;
 use crate::k8s::patch::WriteError;
 use crate::k8s::secrets::SecretError;
 use crate::k8s::{Cache, ObjectKey};
-use crate::telemetry::health::Health;
 use crate::telemetry::traces::span_definitions::ReconcileSpan;
 use api::names;
 use futures::future::BoxFuture;
@@ -107,7 +106,6 @@ where
     triggers: Vec<BoxStream<'static, ObjectKey>>,
     reconciler: Arc<R>,
     metrics: ControllerMetrics,
-    health: Health,
     queue: WorkQueue,
     turns: FuturesUnordered<BoxFuture<'static, (ObjectKey, Option<R::Turn>)>>,
     passes: JoinSet<PassEnd<K>>,
@@ -119,14 +117,13 @@ where
     R: Reconcile<K>,
 {
     /// Creates a controller that is triggered by the changes of its objects.
-    pub fn new(objects: &Cache<K>, reconciler: Arc<R>, metrics: ControllerMetrics, health: Health) -> Self {
+    pub fn new(objects: &Cache<K>, reconciler: Arc<R>, metrics: ControllerMetrics) -> Self {
         let changes = objects.changes().map(|object| ObjectKey::from_object(object.as_ref())).boxed();
         Self {
             objects: objects.clone(),
             triggers: vec![changes],
             reconciler,
             metrics,
-            health,
             queue: WorkQueue::default(),
             turns: FuturesUnordered::new(),
             passes: JoinSet::new(),
@@ -181,8 +178,7 @@ where
             self.queue.done(&key);
             return self.enqueue(key);
         };
-        let pass =
-            pass(object.clone(), turn, self.reconciler.clone(), self.metrics.clone(), self.health.clone());
+        let pass = pass(object.clone(), turn, self.reconciler.clone(), self.metrics.clone());
         self.passes.spawn(async move { (key, object, pass.await) });
     }
 
@@ -211,13 +207,12 @@ where
     }
 }
 
-/// Runs one pass over an object, with its trace, its metrics and its supervision.
+/// Runs one pass over an object, with its trace and its metrics.
 async fn pass<K, R>(
     object: Arc<K>,
     turn: R::Turn,
     reconciler: Arc<R>,
     controller_metrics: ControllerMetrics,
-    health: Health,
 ) -> Result<Requeue, ReconcileError>
 where
     K: Resource<DynamicType = ()>,
@@ -227,8 +222,7 @@ where
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
     let traced = ReconcileSpan::new(&kind, &namespace, &name, mark, reconciler.continues_trace(&object));
-    let reconciled = traced.run(reconciler.reconcile(object, turn));
-    let result = health.supervise_pass(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
+    let result = traced.run(reconciler.reconcile(object, turn)).await;
     let outcome = result.as_ref().err().map_or(metrics::SUCCEEDED, ReconcileError::outcome);
     controller_metrics.observe_reconcile(&kind, outcome, began.elapsed());
     result
@@ -302,12 +296,8 @@ mod tests {
         events.unbounded_send(Event::InitDone).unwrap();
         assert!(objects.ready().await);
         let reconciler = Arc::new(Recorder { requeue, ..Recorder::default() });
-        let controller = Controller::new(
-            &objects,
-            reconciler.clone(),
-            ControllerMetrics::new(&mut Registry::default()),
-            Health::new(Duration::from_secs(60)),
-        );
+        let controller =
+            Controller::new(&objects, reconciler.clone(), ControllerMetrics::new(&mut Registry::default()));
         (reconciler, events, tokio::spawn(controller.run(stop)))
     }
 

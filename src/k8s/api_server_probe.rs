@@ -5,7 +5,7 @@
 //! longer forward: a load balancer or a tunnel has lost them without closing them. The probe then closes all of them,
 //! and their requests and watches are retried on new connections.
 
-use super::connect::ApiServerConnections;
+use k8s_connect::ApiServerConnections;
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;

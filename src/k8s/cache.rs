@@ -3,11 +3,11 @@
 //!
 //! Every replica watches, so that each replica can answer webhooks. Only the leader's controllers subscribe to changes.
 
-use super::decode::Decoded;
 use super::pad_index::{IndexKey, Indexed, PadIndex};
-use super::trimmed_objects::ManagedKind;
 use super::undecodable_objects::{DecodeProblem, Undecodable};
 use super::watch_state::WatchState;
+use api::decode::Decoded;
+use api::trimmed_objects::ManagedKind;
 use api::{LeverConnection, Pad, PadConfiguration};
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt, stream};
@@ -325,14 +325,11 @@ impl WatchScope {
     /// Returns for each kind of the scope whether its listing is complete, and the API server's answer if it refuses
     /// it.
     pub fn kinds(&self) -> [(&'static str, bool, Option<String>); 3] {
-        let of = |complete, refusal| (complete, refusal);
-        let connections = of(self.connections.is_complete(), self.connections.refusal());
-        let configurations = of(self.configurations.is_complete(), self.configurations.refusal());
-        let pads = of(self.pads.is_complete(), self.pads.refusal());
+        let Self { connections, configurations, pads, namespace: _ } = self;
         [
-            ("LeverConnections", connections.0, connections.1),
-            ("PadConfigurations", configurations.0, configurations.1),
-            ("Pads", pads.0, pads.1),
+            ("LeverConnections", connections.is_complete(), connections.refusal()),
+            ("PadConfigurations", configurations.is_complete(), configurations.refusal()),
+            ("Pads", pads.is_complete(), pads.refusal()),
         ]
     }
 

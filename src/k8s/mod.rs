@@ -3,22 +3,18 @@
 
 pub mod api_server_probe;
 pub mod cache;
-pub mod connect;
-pub mod decode;
 pub mod leader_election;
 pub mod pad_index;
 pub mod pads;
 pub mod patch;
-pub mod proxy;
 pub mod secrets;
-pub mod trimmed_objects;
 pub mod undecodable_objects;
 mod watch_state;
 
 pub use cache::{Cache, Caches, WatchScope};
 
-use crate::telemetry::health;
-use kube::ResourceExt;
+use api::trimmed_objects::{ManagedKind, Trimmed};
+use kube::{Api, Client, ResourceExt};
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -54,10 +50,14 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+/// Returns the API of a kind in one namespace. Its answers are decoded without managed fields and labels.
+pub fn trimmed_api<K: ManagedKind>(client: &Client, namespace: &str) -> Api<Trimmed<K>> {
+    Api::namespaced(client.clone(), namespace)
+}
+
 /// Returns the result of a request to the API server, or an error after `API_REQUEST_TIMEOUT`. A request that times out
 /// may have taken effect.
 pub async fn with_timeout<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let outcome = tokio::time::timeout(API_REQUEST_TIMEOUT, request).await;
-    health::record_progress();
     outcome.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }

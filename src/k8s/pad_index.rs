@@ -37,10 +37,14 @@ impl IndexKey {
 /// Object that a [`PadIndex`] can contain.
 pub trait Indexed {
     /// Returns the keys of the object in its current state.
-    fn keys(&self) -> Vec<IndexKey>;
+    fn keys(&self) -> Vec<IndexKey> {
+        Vec::new()
+    }
 
     /// Reports whether the object in its current state has this key.
-    fn has_key(&self, place: &IndexKey) -> bool;
+    fn has_key(&self, _: &IndexKey) -> bool {
+        false
+    }
 }
 
 impl Indexed for Pad {
@@ -68,26 +72,10 @@ fn hour_of(at: Timestamp) -> i64 {
 }
 
 /// No index keys: a namespace contains few LeverConnections.
-impl Indexed for LeverConnection {
-    fn keys(&self) -> Vec<IndexKey> {
-        Vec::new()
-    }
-
-    fn has_key(&self, _: &IndexKey) -> bool {
-        false
-    }
-}
+impl Indexed for LeverConnection {}
 
 /// No index keys: a namespace contains few PadConfigurations.
-impl Indexed for PadConfiguration {
-    fn keys(&self) -> Vec<IndexKey> {
-        Vec::new()
-    }
-
-    fn has_key(&self, _: &IndexKey) -> bool {
-        false
-    }
-}
+impl Indexed for PadConfiguration {}
 
 /// Names of objects by namespace and index key.
 #[derive(Debug, Default)]

@@ -1,11 +1,12 @@
 //! Creation of Pads, for the webhook server, sync and the leader.
 
-use super::decode::Decoded;
 use super::patch::is_status;
-use super::trimmed_objects::{Trimmed, trimmed_api};
+use super::trimmed_api;
 use super::with_timeout;
 use crate::telemetry::traces::span_definitions;
+use api::decode::Decoded;
 use api::pad_builder::{is_of, is_of_spec};
+use api::trimmed_objects::Trimmed;
 use api::{FIELD_MANAGER, Pad};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};

@@ -4,10 +4,11 @@
 //! metadata write is lost, the operator reads the object again; if the object contains the change, the write counts as
 //! successful.
 
-use super::trimmed_objects::{ManagedKind, Trimmed, trimmed_api};
+use super::trimmed_api;
 use super::with_timeout;
 use crate::telemetry::traces::span_definitions;
 use api::FIELD_MANAGER;
+use api::trimmed_objects::{ManagedKind, Trimmed};
 use kube::api::{Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde::Serialize;

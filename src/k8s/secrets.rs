@@ -60,6 +60,8 @@ pub enum SecretError {
         name: String,
         /// The requested key.
         key: String,
+        /// `metadata.resourceVersion` of the Secret.
+        version: String,
     },
     /// The value is not text.
     #[error(
@@ -72,6 +74,8 @@ pub enum SecretError {
         key: String,
         /// Description of the value's actual content.
         instead: &'static str,
+        /// `metadata.resourceVersion` of the Secret.
+        version: String,
     },
     /// The API server answered with an error, or did not answer.
     #[error("Secret {name} could not be read: {source}")]
@@ -81,6 +85,16 @@ pub enum SecretError {
         /// The error of the request.
         source: Box<kube::Error>,
     },
+}
+
+impl SecretError {
+    /// Returns `metadata.resourceVersion` of the Secret, if it was read.
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::KeyMissing { version, .. } | Self::NotText { version, .. } => Some(version),
+            Self::NotFound { .. } | Self::Unreadable { .. } => None,
+        }
+    }
 }
 
 /// Value of a key, and the version of the Secret that it was read from.
@@ -157,19 +171,17 @@ impl Secrets {
             Ok(None) => return Err(SecretError::NotFound { name, key }),
             Err(source) => return Err(SecretError::Unreadable { name, source: Box::new(source) }),
         };
+        let version = secret.metadata.resource_version.unwrap_or_default();
         let Some(bytes) = secret.data.and_then(|mut data| data.remove(&key)) else {
-            return Err(SecretError::KeyMissing { name, key });
+            return Err(SecretError::KeyMissing { name, key, version });
         };
         let text = match decode_text(bytes.0) {
             Ok(text) => text,
-            Err(instead) => return Err(SecretError::NotText { name, key, instead }),
+            Err(instead) => return Err(SecretError::NotText { name, key, instead, version }),
         };
         match sanitize::trimmed(&text) {
-            "" => Err(SecretError::KeyMissing { name, key }),
-            value => Ok(SecretValue {
-                value: SecretString::from(value.to_owned()),
-                version: secret.metadata.resource_version.unwrap_or_default(),
-            }),
+            "" => Err(SecretError::KeyMissing { name, key, version }),
+            value => Ok(SecretValue { value: SecretString::from(value.to_owned()), version }),
         }
     }
 }

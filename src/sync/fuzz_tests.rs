@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 use std::sync::Arc;
-use test_support::fuzz::try_all;
+use testkit::fuzz::try_all;
 use tokio::time::Instant;
 
 /// Returns any point in time that the type can contain, often one at its limits.

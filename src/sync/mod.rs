@@ -8,7 +8,7 @@
 //! pads that changed in CoderPad: mostly one page each, however many Pads exist.
 //!
 //! Sync decides little. It creates Pads for candidates without one ([`engine::scan_action`]), and adds hints for the Pads with
-//! changed data ([`crate::controller::pad::hints`]): each reads its current state itself. The watermarks may be lost:
+//! changed data ([`crate::controller::pad::memory`]): each reads its current state itself. The watermarks may be lost:
 //! the next sync finds the same changes.
 
 mod coderpad_scan;
@@ -116,7 +116,6 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             running.spawn(async move {
                 let syncing = sync(&context, &marks, &key, &request)
                     .instrument(span_definitions::sync(&key.namespace, &key.name));
-                let syncing = context.health.supervise_pass(format!("sync of {key}"), syncing);
                 let ended = stop.run_until_cancelled(syncing).await.unwrap_or_default();
                 if let Some(pause) = context.syncs.end(&key, ended)
                     && stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some()

@@ -19,7 +19,6 @@ use super::error_response;
 use super::observed::{AnswerHead, ObservedAnswers};
 use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
-use crate::telemetry::health;
 use crate::telemetry::traces::span_definitions;
 use api::sanitize;
 
@@ -232,7 +231,7 @@ impl ServiceClient {
     /// the current rate.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
-        health::exempt_from_watchdog(self.bucket.take(priority)).await;
+        self.bucket.take(priority).await;
         let waited = began.elapsed();
         self.transport.0.metrics.wait(self.service, waited);
         Permit { priority, waited }
@@ -276,7 +275,6 @@ impl ServiceClient {
             span_definitions::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
-        health::record_progress();
         let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
         let result = answer.and_then(|(status, body)| {
             // An answer with status 204 has no body.

@@ -2,7 +2,7 @@
 //! replica, can set WebhookVerified to True.
 
 use crate::telemetry::traces::span_definitions;
-use api::reason::{AWAITING_VERIFICATION, CLOCK_SKEW, DELIVERY_MISSED, SIGNATURE_MISMATCH};
+use api::reason::ConnectionReason::{AwaitingVerification, ClockSkew, DeliveryMissed, SignatureMismatch};
 use api::{FIELD_MANAGER, LeverConnection, condition};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -78,7 +78,7 @@ fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
 fn wait(connection: &LeverConnection) -> Option<PendingVerification> {
     let status = connection.status.as_ref()?;
     let verified = condition::find(&status.conditions, condition::types::WEBHOOK_VERIFIED)?;
-    let reasons = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW];
-    let waits = reasons.contains(&verified.reason.as_str());
+    let reasons = [AwaitingVerification, DeliveryMissed, SignatureMismatch, ClockSkew];
+    let waits = reasons.iter().any(|reason| verified.reason == *reason);
     waits.then(|| (verified.reason.clone(), verified.last_transition_time, status.webhook_id.clone()))
 }

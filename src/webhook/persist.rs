@@ -5,11 +5,11 @@
 //! 503 may have been stored in part.
 
 use crate::k8s::WatchScope;
-use crate::k8s::decode::Decoded;
 use crate::k8s::pad_index::IndexKey;
 use crate::k8s::pads;
 use crate::k8s::patch::is_status;
 use crate::telemetry::traces::span_definitions;
+use api::decode::Decoded;
 use api::names;
 use api::pad::{Trigger, TriggerSource};
 use api::pad_builder::{self, is_of, is_of_spec};

@@ -8,7 +8,7 @@
 use crate::controller::connection::status;
 use crate::telemetry::traces::span_definitions;
 use api::connection::WebhookRefusal;
-use api::reason::{CLOCK_SKEW, SIGNATURE_MISMATCH};
+use api::reason::ConnectionReason::{ClockSkew, SignatureMismatch};
 use api::{FIELD_MANAGER, LeverConnection, condition};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -47,12 +47,12 @@ impl RejectionReporter {
     /// Reports a request that has Lever's format, but is not signed with a known token.
     pub async fn mismatch(&self, connection: &LeverConnection, now: Timestamp) {
         // An unsigned request never changes a connection that has received signed requests.
-        if is_verified(connection) || !self.is_due(connection, SIGNATURE_MISMATCH) {
+        if is_verified(connection) || !self.is_due(connection, SignatureMismatch.as_str()) {
             return;
         }
         self.write(
             connection,
-            WebhookRefusal { reason: SIGNATURE_MISMATCH.into(), at: Some(now), ahead: None },
+            WebhookRefusal { reason: SignatureMismatch.into(), at: Some(now), ahead: None },
             now,
         )
         .await;
@@ -60,7 +60,7 @@ impl RejectionReporter {
 
     /// Reports a signed request that was refused, because it is `ahead` seconds ahead of the operator's clock.
     pub async fn ahead(&self, connection: &LeverConnection, now: Timestamp, ahead: i64) {
-        if !self.is_due(connection, CLOCK_SKEW) {
+        if !self.is_due(connection, ClockSkew.as_str()) {
             return;
         }
         let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
@@ -72,7 +72,7 @@ impl RejectionReporter {
         );
         self.write(
             connection,
-            WebhookRefusal { reason: CLOCK_SKEW.into(), at: Some(now), ahead: Some(ahead) },
+            WebhookRefusal { reason: ClockSkew.into(), at: Some(now), ahead: Some(ahead) },
             now,
         )
         .await;

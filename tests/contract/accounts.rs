@@ -6,7 +6,7 @@ use simulators::{
 };
 use std::fmt::Write as _;
 use std::time::Duration;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 pub const LEVER_KEY: &str = "lever-key-0123456789";
 pub const INTERVIEW_KEY: &str = "interview-key-0123456789";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use simulators::{Fault, KeyRole, NewCandidate, Question, Quota};
 use std::fmt::Write as _;
 use std::time::Duration;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 type Change = fn(&Accounts);
 

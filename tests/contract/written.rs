@@ -4,7 +4,7 @@ use crate::accounts::{Accounts, LEVER_KEY, assert_private};
 use pad_operator::check::{Level, Report, WriteOptions, write_and_clean_up};
 use simulators::{Fault, Permissions};
 use std::time::Duration;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 use tokio_util::sync::CancellationToken;
 
 const QUICK: WriteOptions = WriteOptions {

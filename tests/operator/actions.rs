@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use simulators::{DeliveryOutcome, NewCandidate, PadView};
+use testkit::resources::{resource, secret};
 
 use crate::cluster::objects;
 use crate::environment::{CONNECTION, SECRET, STAGE, TAG, TestEnv};
@@ -64,9 +65,10 @@ impl TestEnv {
 
     /// Applies one object with `kubectl apply`.
     pub async fn kubectl_apply(&self, kind: &str, name: &str, spec: &Value) -> Result<String, String> {
-        let object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
-            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec});
-        self.cluster.kubectl(&["apply", "--filename", "-"], Some(&object.to_string())).await
+        let object = resource(kind, name, spec).to_string();
+        self.cluster
+            .kubectl(&["apply", "--namespace", self.namespace, "--filename", "-"], Some(&object))
+            .await
     }
 
     /// Creates an object with this spec, or sets these fields of it.
@@ -76,8 +78,7 @@ impl TestEnv {
             "padconfigurations" => "PadConfiguration",
             _ => "LeverConnection",
         };
-        let object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
-            "metadata": {"name": name}, "spec": spec});
+        let object = resource(kind, name, &spec);
         let parameters = PatchParams::apply("a-user").force();
         objects(&self.client, self.namespace, plural)
             .patch(name, &parameters, &Patch::Apply(object))
@@ -106,11 +107,10 @@ impl TestEnv {
 
     /// Creates the Secret; null omits a value.
     pub async fn create_secret(&self, mut values: Value) {
-        let values = values.as_object_mut().unwrap();
-        values.retain(|_, value| !value.is_null());
-        let secret = json!({"apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": SECRET, "namespace": self.namespace}, "stringData": values});
-        self.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+        values.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let secret = secret(SECRET, &values).to_string();
+        let create = ["create", "--namespace", self.namespace, "--filename", "-"];
+        self.cluster.kubectl(&create, Some(&secret)).await.unwrap();
     }
 
     /// Sets one value of the Secret.

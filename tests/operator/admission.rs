@@ -4,9 +4,9 @@
 //! Each manifest of the tables is a valid one with one change, so that nothing else can be the cause.
 
 use serde_json::{Value, json};
+use testkit::resources::merge;
 
 use crate::cluster::Cluster;
-use crate::environment::merge;
 
 const NAMESPACE: &str = "refusals";
 

@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, run, source};
 use crate::environment::{Options, TestEnv};
 use crate::metrics::{documented, promtool};
 use crate::pages::markdown;
+use crate::plugin::plugin_program;
 
 const ALERTS: &str = "charts/pad-operator/files/alerts.yaml";
 const DASHBOARD: &str = "charts/pad-operator/files/dashboard.json";
@@ -239,8 +240,12 @@ async fn check_commands(env: &TestEnv, pages: &[(String, String)]) {
     let commands: BTreeSet<String> = typed.chain(inline).collect();
     assert!(commands.len() > 20, "{commands:#?}");
     let kubectl = env.cluster.plane.program("kubectl");
-    let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-pad")).parent().unwrap();
-    let path = format!("{}:{}:/usr/bin:/bin", kubectl.parent().unwrap().display(), plugin.display());
+    let plugin = plugin_program();
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        kubectl.parent().unwrap().display(),
+        plugin.parent().unwrap().display()
+    );
     for command in commands {
         // The search may find nothing.
         let asked = command.split(" | grep ").next().unwrap();

@@ -4,7 +4,6 @@
 //! development, `CONTROL_PLANE` names the folder of a control plane that is kept running.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,7 +15,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use simulators::Relay;
-use tokio::io::AsyncWriteExt as _;
+use testkit::{CommandError, CommandLine, output, repository};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -57,9 +56,7 @@ impl Cluster {
     }
 
     async fn apply_crds(&self) {
-        self.kubectl(&["apply", "--filename", &source("crds")], None).await.unwrap();
-        let wait = ["wait", "--for=condition=Established", "--all", "crds"];
-        self.kubectl(&wait, None).await.unwrap();
+        self.command_line().install_crds().await.unwrap();
     }
 
     /// Starts a separate control plane, with the third-party CustomResourceDefinitions that the chart and the examples
@@ -109,9 +106,11 @@ impl Cluster {
 
     /// Runs a program of the control plane, such as helm.
     pub async fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Output {
-        let mut command = Command::new(self.plane.program(program));
-        command.env("KUBECONFIG", self.plane.kubeconfig()).env("HOME", self.plane.folder());
-        run(command.args(arguments), input).await
+        or_stderr(self.command_line().run(program, arguments, input.unwrap_or_default()).await)
+    }
+
+    fn command_line(&self) -> CommandLine {
+        CommandLine::new(self.plane.kubeconfig(), &[self.plane.programs()], self.plane.folder()).unwrap()
     }
 
     /// Writes a kubeconfig for a user who reaches the API server at this address. Returns the file.
@@ -147,22 +146,15 @@ impl Cluster {
 
 /// Runs a command with `input` on standard input. Returns its output or its error output.
 pub async fn run(command: &mut Command, input: Option<&str>) -> Output {
-    let mut child = command
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-        stdin.write_all(input.as_bytes()).await.unwrap();
-    }
-    let output = child.wait_with_output().await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    match output.status.success() {
-        true => Ok(text(output.stdout)),
-        false => Err(text(output.stderr)),
-    }
+    or_stderr(output(command, input.unwrap_or_default()).await)
+}
+
+/// Returns the output of a command or its error output, without the command itself.
+pub fn or_stderr(outcome: anyhow::Result<String>) -> Output {
+    outcome.map_err(|error| match error.downcast::<CommandError>() {
+        Ok(error) => error.stderr,
+        Err(error) => panic!("{error:#}"),
+    })
 }
 
 async fn config_of(file: Kubeconfig) -> kube::Config {
@@ -171,7 +163,7 @@ async fn config_of(file: Kubeconfig) -> kube::Config {
 
 /// Returns the path of a file or folder of the repository.
 pub fn source(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
+    repository().join(path).display().to_string()
 }
 
 /// Returns the API for objects of a kind in a namespace, such as `pads` or `secrets`.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
+use testkit::ports::free_port;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::cluster::{Cluster, source};
-use crate::process::free_port;
 use crate::wait::eventually;
 
 /// Running receiver. It is killed when it is dropped.
@@ -62,7 +62,7 @@ impl Span {
 
 impl Collector {
     pub async fn start(cluster: &Cluster) -> Self {
-        let port = free_port();
+        let port = free_port().unwrap();
         let received = cluster.plane.folder().join(format!("traces-{port}.jsonl"));
         let process = Command::new(source(".tools/bin/otlp-receiver"))
             .arg(format!("-listen=127.0.0.1:{port}"))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use simulators::{
     DeliveryOutcome, Faults, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, Relay,
 };
+use testkit::resources::{Keys, connection_spec, merge};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::cluster::Cluster;
@@ -184,10 +185,10 @@ impl TestEnv {
 
     /// Creates the resources.
     pub async fn create_resources(&self, options: Options) {
-        let mut secret = json!({"lever-api-key": options.lever.api_key,
-            "interview-api-key": options.interview.api_key, "lever-signing-token": self.signing_token});
+        let keys = Keys::new(&options.lever, &options.interview, &self.signing_token);
+        let mut secret = keys.values();
         merge(&mut secret, &options.secret);
-        for private in [&options.lever.api_key, &options.interview.api_key, &self.signing_token] {
+        for private in [&keys.lever, &keys.interview, &keys.signing_token] {
             self.declare_private(private);
         }
         self.create_secret(secret).await;
@@ -226,12 +227,7 @@ impl TestEnv {
 
     /// Returns the default spec of the connection.
     pub fn connection_spec(&self) -> Value {
-        let secret = |key: &str| json!({"name": SECRET, "key": key});
-        json!({
-            "lever": {"url": self.lever.url(), "apiKeySecretRef": secret("lever-api-key")},
-            "interview": {"url": self.interview.url(), "apiKeySecretRef": secret("interview-api-key")},
-            "webhook": {"signingTokenSecretRef": secret("lever-signing-token")},
-        })
+        connection_spec(SECRET, &self.lever.url(), &self.interview.url())
     }
 
     /// Completes the setup as a user does: waits until everything is Ready, enters the URL in Lever and presses Verify.
@@ -313,17 +309,5 @@ impl Drop for TestEnv {
         for delivery in self.lever.deliveries() {
             eprintln!("--- delivery {} {:?}: {:?}", delivery.number, delivery.outcome, delivery.attempts);
         }
-    }
-}
-
-/// Merges all fields of `other`, recursively.
-pub fn merge(value: &mut Value, other: &Value) {
-    match (value, other) {
-        (Value::Object(fields), Value::Object(others)) => {
-            for (key, other) in others {
-                merge(fields.entry(key.clone()).or_insert(Value::Null), other);
-            }
-        }
-        (value, other) => *value = other.clone(),
     }
 }

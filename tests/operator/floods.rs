@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use simulators::{KeyRole, Permissions, signature};
+use simulators::{KeyRole, Permissions};
+use testkit::webhook::stage_change;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -44,11 +45,9 @@ pub async fn flood(
 }
 
 pub fn delivery(signing_token: &str, opportunity: &str, stage: &str, padding: usize) -> String {
-    let (at, token) = (Timestamp::now().as_millisecond(), "0123456789abcdef");
-    let data = json!({"opportunityId": opportunity, "toStageId": stage, "padding": "x".repeat(padding)});
-    json!({"event": "candidateStageChange", "triggeredAt": at, "token": token, "data": data,
-        "signature": signature(signing_token, token, at)})
-    .to_string()
+    let mut body = stage_change(signing_token, opportunity, stage, Timestamp::now().as_millisecond());
+    body["data"]["padding"] = "x".repeat(padding).into();
+    body.to_string()
 }
 
 async fn requests_of(env: &TestEnv) -> usize {

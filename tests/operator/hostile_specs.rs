@@ -14,7 +14,7 @@ use crate::cluster::objects;
 use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, TestEnv};
 use crate::status::{assert_sound, condition};
 use crate::wait::{eventually, eventually_within};
-use test_support::fuzz::{altered, like};
+use testkit::fuzz::{altered, like};
 
 /// Number of cases without PROPTEST_CASES: each costs the API server several writes.
 const FEW: u32 = 90;

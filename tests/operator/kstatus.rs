@@ -1,11 +1,10 @@
 //! State of objects as tools see it: kstatus itself, Flux's expressions and Argo CD's script of examples/gitops.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 use simulators::{Fault, FaultAction, NewCandidate};
-use tokio::io::AsyncWriteExt as _;
+use testkit::output;
 use tokio::process::Command;
 
 use crate::cluster::source;
@@ -25,16 +24,9 @@ async fn seen(env: &TestEnv, objects: &[Value]) -> BTreeMap<String, String> {
     std::fs::write(&expressions, json!(checks).to_string()).unwrap();
 
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let mut tool = Command::new(source(".tools/bin/kstatus"))
-        .args(["-lua".as_ref(), script.as_os_str(), "-flux".as_ref(), expressions.as_os_str()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("run `make kstatus`");
-    tool.stdin.take().unwrap().write_all(list.to_string().as_bytes()).await.unwrap();
-    let output = tool.wait_with_output().await.unwrap();
-    assert!(output.status.success());
-    let lines = String::from_utf8(output.stdout).unwrap();
+    let mut tool = Command::new(source(".tools/bin/kstatus"));
+    tool.args(["-lua".as_ref(), script.as_os_str(), "-flux".as_ref(), expressions.as_os_str()]);
+    let lines = output(&mut tool, &list.to_string()).await.expect("run `make kstatus`");
     lines
         .lines()
         .map(|line| line.split_once(' ').unwrap())

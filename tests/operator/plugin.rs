@@ -1,51 +1,47 @@
 //! `kubectl pad`, called by the real kubectl as users call it.
 
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use simulators::NewCandidate;
-use tokio::process::Command;
+use testkit::CommandLine;
 
+use crate::cluster::{Output, or_stderr};
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
 use crate::wait::eventually;
+
+/// Returns the program of the plugin. Cargo builds it with the tests of its crate, in the folder of the operator.
+pub fn plugin_program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_pad-operator")).with_file_name("kubectl-pad");
+    assert!(program.is_file(), "{program:?} does not exist. To build it: cargo build --package kubectl-pad");
+    program
+}
 
 /// Runs kubectl with the plugin in its path.
 pub struct Kubectl<'a> {
     env: &'a TestEnv,
-    folder: PathBuf,
+    command_line: CommandLine,
 }
 
 impl<'a> Kubectl<'a> {
     pub fn new(env: &'a TestEnv) -> Self {
-        let folder = env.cluster.plane.folder().join("plugins");
+        let plane = &env.cluster.plane;
+        let folder = plane.folder().join("plugins");
         std::fs::create_dir_all(&folder).unwrap();
         for name in ["kubectl-pad", "kubectl_complete-pad"] {
             let _ = std::fs::remove_file(folder.join(name));
-            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubectl-pad"), folder.join(name)).unwrap();
+            std::os::unix::fs::symlink(plugin_program(), folder.join(name)).unwrap();
         }
-        Self { env, folder }
+        let folders = [folder.as_path(), plane.programs()];
+        Self { env, command_line: CommandLine::new(plane.kubeconfig(), &folders, plane.folder()).unwrap() }
     }
 
     /// Returns the output or the error output of kubectl.
-    pub async fn run(&self, words: &[&str]) -> Result<String, String> {
-        let output = Command::new(self.env.cluster.plane.program("kubectl"))
-            .args(words)
-            .env("PATH", &self.folder)
-            .env("KUBECONFIG", self.env.cluster.plane.kubeconfig())
-            .env("HOME", self.env.cluster.plane.folder())
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        match output.status.success() {
-            true => Ok(text(output.stdout)),
-            false => Err(text(output.stderr)),
-        }
+    pub async fn run(&self, words: &[&str]) -> Output {
+        or_stderr(self.command_line.run("kubectl", words, "").await)
     }
 
-    pub async fn pad(&self, words: &[&str]) -> Result<String, String> {
+    pub async fn pad(&self, words: &[&str]) -> Output {
         self.run(&[&["pad"], words, &["--namespace", self.env.namespace]].concat()).await
     }
 }

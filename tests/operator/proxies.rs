@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -10,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Output, run};
+use crate::plugin::plugin_program;
 use crate::process::Operator;
-use crate::wait::eventually;
 
 /// Proxy for HTTP CONNECT and SOCKS 5 that forwards every connection to one local port.
 struct Proxy {
@@ -104,13 +103,10 @@ fn kubeconfig(cluster: &Cluster, name: &str, proxy: Option<&str>) -> PathBuf {
 }
 
 /// Runs kubectl-pad with only this environment.
-async fn plugin(kubeconfig: &PathBuf, environment: &[(&str, &str)]) -> Result<String, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-pad"));
+async fn plugin(kubeconfig: &PathBuf, environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(plugin_program());
     command.args(["status", "--all-namespaces"]).env_clear().env("KUBECONFIG", kubeconfig);
-    command.envs(environment.iter().copied()).stdin(Stdio::null());
-    let output = command.output().await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    run(command.envs(environment.iter().copied()), None).await
 }
 
 async fn starts(cluster: &Cluster, name: &str, kubeconfig: PathBuf, environment: Vec<(String, String)>) {
@@ -118,15 +114,7 @@ async fn starts(cluster: &Cluster, name: &str, kubeconfig: PathBuf, environment:
     operator.set_kubeconfig(kubeconfig);
     operator.set_environment(environment);
     operator.set_arguments(vec!["--namespace=default".into(), "--leader-election=false".into()]);
-    operator.spawn();
-    eventually("it is ready", async || {
-        assert!(operator.is_alive(), "{}", operator.logged());
-        match operator.get("/readyz").await {
-            Ok((200, _)) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    operator.start().await;
     operator.terminate().await;
 }
 

@@ -2,9 +2,9 @@
 //! checks that the page on reasons is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use pad_operator::api::reason::{ConditionReason, ConfigurationReason, ConnectionReason, Reason, StepReason};
 use serde_json::json;
 use simulators::{Fault, FaultAction, KeyRole, Permissions, Question};
 
@@ -166,58 +166,30 @@ pub fn assert_documented(object: &serde_json::Value) {
     }
 }
 
-fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => files_below(&path, files),
-            false => files.push(path),
-        }
+/// Returns the reasons of the program, each with whether a person must act.
+fn in_program() -> BTreeMap<String, bool> {
+    fn named<R: ConditionReason>(all: &[R]) -> impl Iterator<Item = (String, bool)> {
+        all.iter().map(|reason| (reason.as_ref().to_owned(), reason.needs_user_action()))
     }
-}
-
-/// Returns the words that may be reasons: quoted words in the sources of the controllers, and the list of a Pad's
-/// reasons.
-fn in_sources() -> BTreeSet<String> {
-    const NO_REASONS: [&str; 4] = ["Lever", "Code", "OwnerFound", "POST"];
-    let mut files = Vec::new();
-    let folders = ["src/controller/connection", "src/controller/configuration", "src/controller/pad"];
-    for folder in folders.into_iter().chain(["crates/engine/src"]) {
-        files_below(Path::new(&source(folder)), &mut files);
-    }
-    files.push(PathBuf::from(source("crates/api/src/reason.rs")));
-    let is_test = |path: &PathBuf| {
-        let path = path.display().to_string();
-        ["/tests", "/model/", "/histories/", "/messages.rs"].iter().any(|part| path.contains(part))
-    };
-    let mut reasons = BTreeSet::new();
-    for file in files.iter().filter(|file| !is_test(file)) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let is_name = |text: &&str| {
-            text.starts_with(|first: char| first.is_ascii_uppercase())
-                && text.chars().all(|one| one.is_ascii_alphabetic())
-        };
-        reasons.extend(code.split('"').filter(is_name).map(str::to_owned));
-        if let Some((_, list)) = code.split_once("reasons! {\n") {
-            let list = list.split("\n}").next().unwrap();
-            let names = list.lines().map(|line| line.trim().trim_end_matches(',')).filter(is_name);
-            reasons.extend(names.map(str::to_owned));
-        }
-    }
-    reasons.retain(|reason| !NO_REASONS.contains(&reason.as_str()));
-    reasons
+    named(Reason::ALL)
+        .chain(named(StepReason::ALL))
+        .chain(named(ConnectionReason::ALL))
+        .chain(named(ConfigurationReason::ALL))
+        .collect()
 }
 
 #[test]
 fn reasons_page_is_complete_and_each_reason_has_a_test() {
     let page: BTreeSet<String> = documented().keys().cloned().collect();
-    assert_eq!(in_sources(), page, "reasons of the program and of docs/reasons.md");
+    let program = in_program();
+    let names: BTreeSet<String> = program.keys().cloned().collect();
+    assert_eq!(names, page, "reasons of the program and of docs/reasons.md");
 
     let tests: BTreeMap<&str, &str> = TESTED_REASONS.iter().copied().collect();
     for (reason, advice) in documented() {
         let goes_alone = ["nothing", "wait", "see Ready"].contains(&advice.as_str());
         assert!(goes_alone || tests.contains_key(reason.as_str()), "no test causes {reason}");
+        assert!(!(goes_alone && program[reason]), "{reason} requires an action, but the page names none");
     }
     for (reason, test) in TESTED_REASONS.iter().copied() {
         assert!(page.contains(reason), "{reason} is not a reason");

@@ -16,7 +16,7 @@ fn odd_pads() -> [Value; 8] {
     let row = |part: Value| {
         let mut row = json!({"id": "ODDROW", "title": PRIVATE, "state": "pending", "created_at": "2026-02-03T10:00:01Z",
             "updated_at": "2026-02-03T10:00:01Z", "url": "https://app.coderpad.io/ODDROW", "notes": ""});
-        crate::environment::merge(&mut row, &part);
+        testkit::resources::merge(&mut row, &part);
         row
     };
     [

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testkit::ports::free_port;
 use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
 use crate::collector::{self, Collector, Span};
 use crate::environment::{Options, TestEnv};
 use crate::happy_path::{assert_calls, assert_writes};
-use crate::process::free_port;
 use crate::wait::{eventually, eventually_within};
 
 const TRACEPARENT: &str = "padoperator.dev/traceparent";
@@ -150,7 +150,7 @@ async fn silent() -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_collector_delays_nothing_and_is_reported_once() {
-    for (env, port) in [("traces-down", free_port()), ("traces-hang", silent().await)] {
+    for (env, port) in [("traces-down", free_port().unwrap()), ("traces-hang", silent().await)] {
         let mut options = Options::new(env);
         options.flags.extend([collector::flag(port), "--log-format=text"]);
         let mut env = TestEnv::start(options).await;

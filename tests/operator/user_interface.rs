@@ -78,7 +78,7 @@ async fn health_and_metrics_are_served() {
     }
     assert_eq!(operator.get("/").await.unwrap().0, 404);
     let (_, metrics) = operator.get("/metrics").await.unwrap();
-    assert!(metrics.contains("# TYPE pad_operator_webhooks_total counter"), "{metrics}");
+    assert!(metrics.contains("# TYPE pad_operator_webhooks counter"), "{metrics}");
     assert!(metrics.contains("Accepted") && metrics.contains("POST /pads"), "{metrics}");
     env.finish().await;
 }

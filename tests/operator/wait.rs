@@ -1,8 +1,9 @@
 //! Waits for conditions, no longer than necessary.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use testkit::Wait;
 use tokio::sync::Mutex;
 
 /// Timeout far above what any step takes, so that a busy machine makes tests slow but not red.
@@ -12,6 +13,8 @@ pub const NOTE_SEARCH_COMPLETE: Duration = Duration::from_secs(260);
 /// Serializes tests that hold requests for a time with those that use all of the machine.
 pub static MACHINE: Mutex<()> = Mutex::const_new(());
 const POLL: Duration = Duration::from_millis(50);
+/// Limits of the wait until an operator is ready.
+pub const READY: Wait = Wait { timeout: LONG, poll: POLL };
 
 /// Waits until the check succeeds. Its error describes the current state.
 pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
@@ -20,20 +23,12 @@ pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Result<T, Str
 
 /// Like [`eventually`], where speed is part of what is tested.
 pub async fn eventually_within<T>(
-    limit: Duration,
+    timeout: Duration,
     what: &str,
-    mut check: impl AsyncFnMut() -> Result<T, String>,
+    check: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
-    let start = Instant::now();
-    loop {
-        match check().await {
-            Ok(value) => return value,
-            Err(instead) if start.elapsed() > limit => {
-                panic!("timed out after {limit:?} waiting until {what}; instead: {instead}")
-            }
-            Err(_) => tokio::time::sleep(POLL).await,
-        }
-    }
+    let wait = Wait { timeout, poll: POLL };
+    wait.until(what, check).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns the result of a future that must finish in time.

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use testkit::process::{cpu, memory};
 
 use crate::bench::Bench;
 use crate::environment::{Setup, TestEnv};
-use crate::process::{cpu, memory};
-use crate::report::{Metric, milliseconds};
+use crate::report::{Metric, mebibytes, milliseconds};
 
 const CANDIDATES: usize = 5_000;
 /// Maximum number of webhooks in flight.
@@ -47,6 +47,6 @@ pub async fn burst(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
         Metric::new("CPU of the operator for a Pad", own, "ms"),
         Metric::new("CPU of the API server for a Pad", servers, "ms"),
         Metric::new("CPU of the operator, compared with the API server's", own / servers, "x").at_most(0.1),
-        Metric::new("memory afterwards", memory(operator)?, "MiB"),
+        Metric::new("memory afterwards", mebibytes(memory(operator)?), "MiB"),
     ])
 }

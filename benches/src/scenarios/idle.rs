@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, PostParams};
 use pad_operator::api::Pad;
 use serde_json::json;
+use testkit::process::{cpu, memory};
 
 use crate::bench::Bench;
-use crate::environment::{Setup, TestEnv, wait_until};
+use crate::environment::{Setup, TestEnv, WAIT};
 use crate::load::run_at_rate;
-use crate::process::{cpu, memory};
-use crate::report::{Metric, milliseconds, percentile};
+use crate::report::{Metric, mebibytes, milliseconds, percentile};
 
 /// Interval at which both services are polled.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ async fn measure_idle(environment: &mut TestEnv<'_>) -> anyhow::Result<IdleMetri
     // The first sync of a process lists pads back to the oldest open Pad.
     calls_of_interval(environment).await?;
     tokio::time::sleep(SYNC_LOOKBACK).await;
-    let memory = memory(operator)?;
+    let memory = mebibytes(memory(operator)?);
     let (writes, cpu_before, started) = (environment.writes().await?, cpu(operator)?, Instant::now());
     let calls = calls_of_interval(environment).await?;
     let intervals = started.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
@@ -152,7 +152,11 @@ async fn calls_of_interval(environment: &TestEnv<'_>) -> anyhow::Result<BTreeMap
         let calls = environment.lever.calls();
         calls.iter().filter(|call| call.path == "/v1/stages").map(|call| call.at).collect()
     };
-    wait_until("an interval has passed", async || Ok(probes().len() > 2)).await?;
+    WAIT.until("an interval has passed", async || match probes().len() {
+        count @ ..=2 => Err(format!("{count} probes")),
+        _ => Ok(()),
+    })
+    .await?;
     let (started, ended) = match probes().as_slice() {
         [_, started, ended, ..] => (started - PROBE_GAP_MS, ended - PROBE_GAP_MS),
         _ => anyhow::bail!("expected three probes"),
@@ -178,7 +182,7 @@ pub async fn connections(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
         wait_for_interval(&environment, connections).await?;
         wait_for_interval(&environment, connections).await?;
         let intervals = started.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
-        measured.push((memory(operator)?, milliseconds(cpu(operator)? - before) / intervals));
+        measured.push((mebibytes(memory(operator)?), milliseconds(cpu(operator)? - before) / intervals));
     }
     let [one, many] = measured.as_slice() else { anyhow::bail!("two sizes were measured") };
     Ok(vec![
@@ -195,8 +199,10 @@ pub async fn connections(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
 
 async fn wait_for_interval(environment: &TestEnv<'_>, connections: usize) -> anyhow::Result<()> {
     environment.clear_calls();
-    wait_until("all were polled", async || {
-        Ok(environment.lever.calls().iter().filter(|call| call.path == "/v1/stages").count() >= connections)
+    WAIT.until("all were polled", async || {
+        let polled = environment.lever.calls().iter().filter(|call| call.path == "/v1/stages").count();
+        ensure!(polled >= connections, "{polled} were");
+        Ok(())
     })
     .await
 }
@@ -222,7 +228,7 @@ pub async fn secrets(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
     });
     stream::iter(made).buffer_unordered(4).try_collect::<Vec<()>>().await?;
     // The watch has delivered them.
-    memories.push(memory(environment.running()?.id()?)?);
+    memories.push(mebibytes(memory(environment.running()?.id()?)?));
     // The initial list contains them.
     memories.push(memory_after_restart(&mut environment).await?);
     let most = memories.into_iter().reduce(f64::max).context("two values were measured")?;
@@ -236,5 +242,5 @@ pub async fn secrets(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
 async fn memory_after_restart(environment: &mut TestEnv<'_>) -> anyhow::Result<f64> {
     environment.restart().await?;
     calls_of_interval(environment).await?;
-    memory(environment.running()?.id()?)
+    Ok(mebibytes(memory(environment.running()?.id()?)?))
 }

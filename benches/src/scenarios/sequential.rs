@@ -1,7 +1,9 @@
 //! Cost of one live pad.
 
+use anyhow::ensure;
+
 use crate::bench::Bench;
-use crate::environment::{Setup, TestEnv, wait_until};
+use crate::environment::{Setup, TestEnv, WAIT};
 use crate::report::Metric;
 use pad_operator::api::Pad;
 use pad_operator::api::pad::Phase;
@@ -19,9 +21,11 @@ pub async fn sequential(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
         environment.wait_for_links(&[candidate]).await?;
     }
     // The status is the last write and follows the link.
-    wait_until("all are Open", async || {
+    WAIT.until("all are Open", async || {
         let pads = environment.api::<Pad>().list(&Default::default()).await?;
-        Ok(pads.iter().filter(|pad| pad.phase() == Some(Phase::Open)).count() == CANDIDATES)
+        let open = pads.iter().filter(|pad| pad.phase() == Some(Phase::Open)).count();
+        ensure!(open == CANDIDATES, "{open} are");
+        Ok(())
     })
     .await?;
     let (calls, writes) = (environment.calls().len(), environment.writes().await? - before);

@@ -2,6 +2,7 @@
 //!
 //! kube has no helper for conditions. This module is the only place that decides when a transition time changes.
 
+use super::reason::ConditionReason;
 use super::schema::UNKNOWN_TIME;
 use jiff::Timestamp;
 use kube::KubeSchema;
@@ -103,10 +104,13 @@ impl Conditions {
         &mut self,
         type_: &str,
         status: impl Into<Status>,
-        reason: &str,
+        reason: impl ConditionReason,
         message: impl AsRef<str>,
     ) -> &mut Self {
-        let status = status.into();
+        self.insert(type_, status.into(), reason.as_ref(), message.as_ref())
+    }
+
+    fn insert(&mut self, type_: &str, status: Status, reason: &str, message: &str) -> &mut Self {
         let since = find(&self.before, type_)
             .filter(|condition| condition.status == status)
             .filter(|condition| condition.last_transition_time != UNKNOWN_TIME)
@@ -115,7 +119,7 @@ impl Conditions {
             type_: type_.into(),
             status,
             reason: reason.into(),
-            message: crate::sanitize::cut(message.as_ref(), 4000),
+            message: crate::sanitize::cut(message, 4000),
             observed_generation: self.generation,
             last_transition_time: whole_seconds(since),
         };
@@ -130,25 +134,36 @@ impl Conditions {
     pub fn keep(&mut self, type_: &str) -> &mut Self {
         if let Some(condition) = find(&self.before, type_).cloned() {
             let Condition { status, reason, message, .. } = condition;
-            self.set(type_, status, &reason, message);
+            self.insert(type_, status, &reason, &message);
         }
         self
     }
 
     /// Sets Ready and, with Ready=False, exactly one of Reconciling and Stalled, as kstatus expects.
-    pub fn ready(&mut self, readiness: Readiness, reason: &str, message: impl AsRef<str>) -> &mut Self {
-        let message = message.as_ref();
-        self.set(types::READY, readiness == Readiness::Ready, reason, message);
+    pub fn ready(
+        &mut self,
+        readiness: Readiness,
+        reason: impl ConditionReason,
+        message: impl AsRef<str>,
+    ) -> &mut Self {
+        let (reason, message) = (reason.as_ref(), message.as_ref());
+        self.insert(types::READY, (readiness == Readiness::Ready).into(), reason, message);
         match readiness {
             Readiness::Ready => {}
             Readiness::Reconciling => {
-                self.set(types::RECONCILING, true, reason, message);
+                self.insert(types::RECONCILING, Status::True, reason, message);
             }
             Readiness::Stalled => {
-                self.set(types::STALLED, true, reason, message);
+                self.insert(types::STALLED, Status::True, reason, message);
             }
         }
         self
+    }
+
+    /// Sets Ready=False. The reason decides whether the object is Stalled or Reconciling.
+    pub fn not_ready(&mut self, reason: impl ConditionReason, message: impl AsRef<str>) -> &mut Self {
+        let readiness = if reason.needs_user_action() { Readiness::Stalled } else { Readiness::Reconciling };
+        self.ready(readiness, reason, message)
     }
 
     /// Returns the conditions.
@@ -186,6 +201,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Reason;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -194,20 +210,20 @@ mod tests {
     #[test]
     fn transition_time_changes_only_with_the_status() {
         let mut first = Conditions::new(&[], 1, at(100));
-        first.ready(Readiness::Reconciling, "Waiting", "pending");
+        first.ready(Readiness::Reconciling, Reason::QuotaExceeded, "pending");
         let first = first.finish();
 
         let mut second = Conditions::new(&first, 2, at(200));
-        second.ready(Readiness::Reconciling, "Other", "waiting for something else");
+        second.ready(Readiness::Reconciling, Reason::LimitReached, "waiting for something else");
         let second = second.finish();
         let ready = find(&second, types::READY).unwrap();
         assert_eq!(
             (ready.last_transition_time, ready.reason.as_str(), ready.observed_generation),
-            (at(100), "Other", 2)
+            (at(100), "LimitReached", 2)
         );
 
         let mut third = Conditions::new(&second, 2, at(300));
-        third.ready(Readiness::Ready, "Open", "open");
+        third.ready(Readiness::Ready, Reason::Open, "open");
         let third = third.finish();
         assert_eq!(find(&third, types::READY).unwrap().last_transition_time, at(300));
     }
@@ -220,7 +236,7 @@ mod tests {
             (Readiness::Stalled, vec![types::READY, types::STALLED]),
         ] {
             let mut conditions = Conditions::new(&[], 1, at(1));
-            conditions.ready(readiness, "Reason", "message");
+            conditions.ready(readiness, Reason::Open, "message");
             let types: Vec<_> = conditions.finish().into_iter().map(|condition| condition.type_).collect();
             assert_eq!(types, expected);
         }

@@ -7,6 +7,7 @@ pub mod condition;
 pub mod configuration;
 pub mod connection;
 pub mod crd;
+pub mod decode;
 pub mod installation;
 pub mod names;
 pub mod pad;
@@ -15,6 +16,7 @@ pub mod reason;
 pub mod sanitize;
 pub mod schema;
 pub mod served_stage_entries;
+pub mod trimmed_objects;
 
 pub use condition::Condition;
 pub use configuration::{PadConfiguration, PadConfigurationSpec, PadConfigurationStatus};

@@ -109,7 +109,7 @@ pub fn without_name(message: &str, name: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use test_support::fuzz::{any_text, try_all};
+    use testkit::fuzz::{any_text, try_all};
 
     #[test]
     fn titles_are_short_plain_lines_for_any_input() {

@@ -124,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
     use services::coderpad::EnvironmentFile;
-    use test_support::fuzz::{any_text, try_all};
+    use testkit::fuzz::{any_text, try_all};
 
     fn record() -> PadRecord {
         PadRecord::from_json(&json!({
@@ -184,7 +184,7 @@ mod tests {
             let note = note.replacen(&"print(1)\n".repeat(100), "", 50);
             cases.push_str(&format!("# {case}\n\n{note}\n"));
         }
-        test_support::assert_snapshot("note", cases.trim_end());
+        testkit::assert_snapshot("note", cases.trim_end());
     }
 
     #[test]

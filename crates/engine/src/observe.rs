@@ -11,7 +11,7 @@ use api::connection::{LeverConnection, Overage};
 use api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
 use api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
 use api::pad::{Pad, PadStatus, Phase, TriggerSource};
-use api::reason::{CONNECTING, Reason};
+use api::reason::{ConfigurationReason, ConnectionReason, Reason};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -282,13 +282,13 @@ fn connection_state(around: &RelatedObjects) -> ConnectionState {
         }
         _ => {
             let message = "it has not been checked since its last change. No action needed.".to_owned();
-            return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
+            return ConnectionState::NotReady { name, reason: ConnectionReason::Connecting.into(), message };
         }
     }
     // The notes of a pad contain the installation ID (contract I1).
     if connection.installation_id().is_none() {
         let message = "it has no installation ID yet. No action needed.".to_owned();
-        return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
+        return ConnectionState::NotReady { name, reason: ConnectionReason::Connecting.into(), message };
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
     let limited = quota.filter(|_| connection.spec.interview.overage == Overage::Deny);
@@ -360,7 +360,7 @@ fn rule_state(pad: &StoredPad, around: &RelatedObjects) -> RuleState {
         },
         _ => RuleState::NotReady {
             tag: configuration.spec.tag.clone(),
-            reason: "NotLookedAtYet".into(),
+            reason: ConfigurationReason::NotLookedAtYet.into(),
             message: "it has not been checked since its last change. No action needed.".into(),
         },
     }

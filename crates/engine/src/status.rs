@@ -9,7 +9,7 @@ use api::condition::{Conditions, Readiness, types};
 use api::configuration::{PadConfiguration, PadType};
 use api::names::{self, CreateIntent, Reference};
 use api::pad::{Pad, PadStatus, Phase};
-use api::reason::Reason;
+use api::reason::{Reason, StepReason};
 use api::sanitize;
 use jiff::Timestamp;
 use services::coderpad::{PadKind, PadRecord};
@@ -49,49 +49,48 @@ pub fn status(
             tags::set_condition(&mut conditions, state);
         }
         Outcome::Waiting(reason, message) => {
-            let readiness = if reason.needs_a_person() { Readiness::Stalled } else { Readiness::Reconciling };
-            set(&mut status, Phase::Pending, *reason, &mut conditions, readiness, message);
+            set(&mut status, Phase::Pending, *reason, &mut conditions, message);
             if *reason == Reason::Suspended {
-                conditions.set(types::SUSPENDED, true, reason.as_str(), message);
+                conditions.set(types::SUSPENDED, true, *reason, message);
             }
         }
         Outcome::Skipped(reason, message) => {
             if *reason == Reason::OwnedByAnotherInstallation {
                 without_pad(&mut status, state);
             }
-            set(&mut status, Phase::Skipped, *reason, &mut conditions, Readiness::Ready, message);
+            set(&mut status, Phase::Skipped, *reason, &mut conditions, message);
         }
         Outcome::Failed(reason, message) => {
             status.observed_configuration_generation = configuration.and_then(|one| one.metadata.generation);
             status.observed_configuration_uid = configuration.and_then(|one| one.metadata.uid.clone());
-            set(&mut status, Phase::Failed, *reason, &mut conditions, Readiness::Stalled, message);
+            set(&mut status, Phase::Failed, *reason, &mut conditions, message);
         }
         Outcome::Open => {
             status.linked_at.get_or_insert(now);
             let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
             let message = beside_another(&status, message);
-            set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, &message);
+            set(&mut status, Phase::Open, Reason::Open, &mut conditions, &message);
             tags::set_condition(&mut conditions, state);
         }
         Outcome::Started => {
             status.linked_at.get_or_insert(now);
             let message = beside_another(&status, "The interview has begun.");
-            set(&mut status, Phase::Started, Reason::Started, &mut conditions, Readiness::Ready, &message);
+            set(&mut status, Phase::Started, Reason::Started, &mut conditions, &message);
             tags::set_condition(&mut conditions, state);
         }
         Outcome::Ended(recorded) => {
             status.linked_at.get_or_insert(now);
             let message = "The interview has ended. Its link stays on the candidate in Lever; status.playbackURL plays it back.";
-            set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
+            set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, message);
             record(&mut conditions, recorded);
         }
         Outcome::PadDeleted => {
             let message = "The pad was deleted in CoderPad. The operator does not create it again; if another one is needed, create a new Pad.";
-            set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
+            set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, message);
         }
         Outcome::EndedUnlinked => {
             let message = "The interview was ended in CoderPad before its link was on the candidate: spec.state is Ended. The operator adds no link, note or tag in Lever. For another pad, create a new Pad.";
-            set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
+            set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, message);
             record(&mut conditions, &WriteBackState::Impossible(Reason::Cancelled, message.into()));
         }
     }
@@ -226,16 +225,20 @@ fn beside_another(status: &PadStatus, message: &str) -> String {
 
 /// Sets the condition `RecordAdded`: the state of the note and the tags after the interview.
 fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
-    let (status, reason, message) = match recorded {
+    const TYPE: &str = types::RECORD_ADDED;
+    match recorded {
         WriteBackState::Written => {
-            (true, "Written", "The requested note and tags were written to the candidate in Lever.")
+            let message = "The requested note and tags were written to the candidate in Lever.";
+            conditions.set(TYPE, true, StepReason::Written, message)
         }
-        WriteBackState::NotRequested => (true, "NotAsked", "The configuration requests no note and no tags."),
+        WriteBackState::NotRequested => {
+            let message = "The configuration requests no note and no tags.";
+            conditions.set(TYPE, true, StepReason::NotAsked, message)
+        }
         WriteBackState::Pending(reason, message) | WriteBackState::Impossible(reason, message) => {
-            (false, reason.as_str(), message.as_str())
+            conditions.set(TYPE, false, *reason, message)
         }
     };
-    conditions.set(types::RECORD_ADDED, status, reason, message);
 }
 
 /// Returns the stage entry that the pad serves: from the pad's notes, else from the attempt.
@@ -246,25 +249,28 @@ fn entry_at(attempt: Option<&CreateIntent>, record: &PadRecord) -> Option<Timest
 }
 
 /// Sets the phase, the reason and the conditions of every outcome.
-fn set(
-    status: &mut PadStatus,
-    phase: Phase,
-    reason: Reason,
-    conditions: &mut Conditions,
-    readiness: Readiness,
-    message: &str,
-) {
+fn set(status: &mut PadStatus, phase: Phase, reason: Reason, conditions: &mut Conditions, message: &str) {
     status.phase = Some(phase);
     status.reason = Some(reason.as_str().into());
-    conditions.ready(readiness, reason.as_str(), message);
+    match phase {
+        Phase::Pending | Phase::Failed => conditions.not_ready(reason, message),
+        Phase::Skipped | Phase::Open | Phase::Started | Phase::Ended => {
+            conditions.ready(Readiness::Ready, reason, message)
+        }
+    };
     match &status.pad_id {
-        Some(_) => conditions.set(types::PAD_CREATED, true, "Created", "The pad exists in CoderPad."),
-        None => conditions.set(types::PAD_CREATED, false, reason.as_str(), message),
+        Some(_) => {
+            conditions.set(types::PAD_CREATED, true, StepReason::Created, "The pad exists in CoderPad.")
+        }
+        None => conditions.set(types::PAD_CREATED, false, reason, message),
     };
     match &status.linked_at {
-        Some(_) => {
-            conditions.set(types::LINK_ADDED, true, "Linked", "The link was added to the candidate in Lever.")
-        }
-        None => conditions.set(types::LINK_ADDED, false, reason.as_str(), message),
+        Some(_) => conditions.set(
+            types::LINK_ADDED,
+            true,
+            StepReason::Linked,
+            "The link was added to the candidate in Lever.",
+        ),
+        None => conditions.set(types::LINK_ADDED, false, reason, message),
     };
 }

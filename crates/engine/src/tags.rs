@@ -75,7 +75,7 @@ pub fn is_reported(status: Option<&PadStatus>) -> bool {
 pub fn set_condition(conditions: &mut Conditions, state: &PadState) {
     if let Some(refused) = &state.tags.refused {
         let message = refused.message(&state.pad.configuration);
-        conditions.set(types::TAG_REFUSED, true, refused.reason().as_str(), message);
+        conditions.set(types::TAG_REFUSED, true, refused.reason(), message);
     } else if state.tags.reported && !is_tag_settled(state) {
         conditions.keep(types::TAG_REFUSED);
     }

@@ -1,7 +1,7 @@
 //! Warning Events for objects that have become stalled and require user action.
 
 use api::condition::{Condition, Status, find, is_true, types};
-use api::reason::SUSPENDED;
+use api::reason::ConnectionReason;
 use jiff::{SignedDuration, Timestamp};
 
 /// Maximum length of a note that the API server accepts, in bytes.
@@ -24,7 +24,7 @@ pub fn newly_stalled(before: &[Condition], after: &[Condition]) -> Option<(Strin
     }
     let Condition { reason, message, .. } = find(after, types::STALLED)?;
     let known = find(before, types::STALLED).is_some_and(|stalled| stalled.reason == *reason);
-    (!known && reason != SUSPENDED).then(|| (reason.clone(), truncate_note(message)))
+    (!known && *reason != ConnectionReason::Suspended).then(|| (reason.clone(), truncate_note(message)))
 }
 
 /// Truncates a note to the length that the API server accepts.
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use api::condition::{Conditions, Readiness};
 
-    fn conditions(readiness: Readiness, reason: &str) -> Vec<Condition> {
+    fn conditions(readiness: Readiness, reason: ConnectionReason) -> Vec<Condition> {
         let mut conditions = Conditions::new(&[], 1, jiff::Timestamp::UNIX_EPOCH);
         conditions.ready(readiness, reason, "é".repeat(900));
         conditions.finish()
@@ -50,25 +50,32 @@ mod tests {
     #[test]
     fn stalled_and_long_pending_objects_need_attention() {
         let minute = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
-        let halts = conditions(Readiness::Stalled, "SecretNotFound");
+        let halts = conditions(Readiness::Stalled, ConnectionReason::SecretNotFound);
         assert_eq!(needs_attention(&halts, minute(0)).unwrap().reason, "SecretNotFound");
-        let waits = conditions(Readiness::Reconciling, "QuotaExceeded");
+        let waits = conditions(Readiness::Reconciling, ConnectionReason::LeverUnavailable);
         assert!(needs_attention(&waits, minute(9)).is_none());
         assert_eq!(needs_attention(&waits, minute(10)).unwrap().type_, types::RECONCILING);
-        assert!(needs_attention(&conditions(Readiness::Ready, "Open"), minute(99)).is_none());
+        assert!(
+            needs_attention(&conditions(Readiness::Ready, ConnectionReason::Connected), minute(99)).is_none()
+        );
     }
 
     #[test]
     fn only_a_newly_stalled_object_causes_an_event() {
-        let waits = conditions(Readiness::Reconciling, "Connecting");
-        let halts = conditions(Readiness::Stalled, "SecretNotFound");
+        let waits = conditions(Readiness::Reconciling, ConnectionReason::Connecting);
+        let halts = conditions(Readiness::Stalled, ConnectionReason::SecretNotFound);
         let (reason, note) = newly_stalled(&waits, &halts).unwrap();
         assert_eq!(reason, "SecretNotFound");
         assert!((1000..=EVENT_NOTE_MAX_BYTES).contains(&note.len()));
         assert!(newly_stalled(&[], &halts).is_some());
         assert!(newly_stalled(&halts, &halts).is_none());
         assert!(newly_stalled(&halts, &waits).is_none());
-        assert!(newly_stalled(&halts, &conditions(Readiness::Stalled, "LeverForbidden")).is_some());
-        assert!(newly_stalled(&waits, &conditions(Readiness::Stalled, SUSPENDED)).is_none());
+        assert!(
+            newly_stalled(&halts, &conditions(Readiness::Stalled, ConnectionReason::LeverForbidden))
+                .is_some()
+        );
+        assert!(
+            newly_stalled(&waits, &conditions(Readiness::Stalled, ConnectionReason::Suspended)).is_none()
+        );
     }
 }

@@ -7,6 +7,7 @@ use crate::controller::service_clients::KeyDigest;
 use crate::k8s::ObjectKey;
 use crate::k8s::cache::Cache;
 use api::condition::{Status, types};
+use api::reason::ConfigurationReason;
 use api::sanitize;
 use api::{Condition, PadConfiguration};
 use futures::{Stream, StreamExt, stream};
@@ -20,8 +21,6 @@ use tokio::sync::broadcast;
 const DUPLICATE_WAKES_CAPACITY: usize = 1024;
 /// Maximum number of duplicates that a message lists.
 const MAX_NAMED_DUPLICATES: usize = 5;
-/// Reason of Ready=True for a duplicate rule.
-const DUPLICATE: &str = "Duplicate";
 
 /// Candidates that a configuration serves.
 #[derive(Clone, Eq, PartialEq)]
@@ -103,7 +102,8 @@ impl Duplicates {
             first.namespace,
             first.name
         );
-        (ready.reason, ready.message) = (DUPLICATE.into(), sanitize::cut(&message, 4000));
+        (ready.reason, ready.message) =
+            (ConfigurationReason::Duplicate.into(), sanitize::cut(&message, 4000));
     }
 
     /// Returns a stream of configurations in a scope whose duplicates change.
@@ -138,7 +138,7 @@ mod tests {
 
     fn condition_of(duplicates: &Duplicates, namespace: &str, name: &str) -> (String, String) {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
-        conditions.ready(Readiness::Ready, "InUse", "In use.");
+        conditions.ready(Readiness::Ready, ConfigurationReason::InUse, "In use.");
         let mut conditions = conditions.finish();
         duplicates.set_condition(namespace, name, &mut conditions);
         (conditions[0].reason.clone(), conditions[0].message.clone())
@@ -182,11 +182,11 @@ mod tests {
         duplicates.note("hiring", "a", serves("acme", "key-1", "coderpad"));
         duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
-        conditions.ready(Readiness::Ready, "InUse", "MESSAGE");
+        conditions.ready(Readiness::Ready, ConfigurationReason::InUse, "MESSAGE");
         let mut conditions = conditions.finish();
         duplicates.set_condition("hiring", "a", &mut conditions);
-        let text = test_support::describe("another connection has the same rule", &conditions);
-        test_support::assert_snapshot("configuration-duplicate", text.trim_end());
+        let text = testkit::describe("another connection has the same rule", &conditions);
+        testkit::assert_snapshot("configuration-duplicate", text.trim_end());
     }
 
     #[test]

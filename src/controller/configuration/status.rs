@@ -7,8 +7,7 @@ use crate::transport::{ErrorKind, ServiceError};
 use api::condition::{Conditions, Readiness, Status, find, is_true, types};
 use api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use api::connection::Stage;
-use api::reason::Reason;
-use api::reason::SUSPENDED;
+use api::reason::ConfigurationReason as Reason;
 use api::sanitize;
 use api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
 use engine::question::question_problem;
@@ -69,54 +68,38 @@ pub fn usable(connection: &LeverConnection) -> bool {
     !connection.spec.suspend && is_true(connection.conditions(), types::READY)
 }
 
-/// Result of the check of one requirement of a configuration.
+/// Result of the check of one requirement of a configuration. Unknown also stands for a temporary failure, False for one
+/// that lasts until a user acts.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Check {
-    Ok {
-        reason: String,
-        message: String,
-    },
-    /// Unknown, or failing temporarily.
-    Pending {
-        reason: String,
-        message: String,
-    },
-    /// Failing until a user acts.
-    Failed {
-        reason: String,
-        message: String,
-    },
+struct Check {
+    status: Status,
+    reason: Reason,
+    message: String,
 }
 
 impl Check {
-    fn ok(reason: &str, message: impl Into<String>) -> Self {
-        Self::Ok { reason: reason.into(), message: message.into() }
+    fn ok(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: Status::True, reason, message: message.into() }
     }
 
-    fn pending(reason: &str, message: impl Into<String>) -> Self {
-        Self::Pending { reason: reason.into(), message: message.into() }
+    fn pending(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: Status::Unknown, reason, message: message.into() }
     }
 
-    fn failed(reason: &str, message: impl Into<String>) -> Self {
-        Self::Failed { reason: reason.into(), message: message.into() }
+    fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: Status::False, reason, message: message.into() }
     }
 
-    /// Returns the result that a condition represents.
-    fn from_condition(condition: &Condition) -> Self {
-        let Condition { reason, message, .. } = condition;
-        match condition.status {
-            Status::True => Self::ok(reason, message),
-            Status::Unknown => Self::pending(reason, message),
-            Status::False => Self::failed(reason, message),
-        }
+    /// Returns the result that a condition represents, unless it is unknown.
+    fn from_condition(condition: &Condition) -> Option<Self> {
+        let Condition { status, reason, message, .. } = condition;
+        let known = *status != Status::Unknown;
+        let reason = Reason::parse(reason).filter(|_| known)?;
+        Some(Self { status: *status, reason, message: message.clone() })
     }
 
     fn set(&self, conditions: &mut Conditions, type_: &str) {
-        match self {
-            Self::Ok { reason, message } => conditions.set(type_, true, reason, message),
-            Self::Pending { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
-            Self::Failed { reason, message } => conditions.set(type_, false, reason, message),
-        };
+        conditions.set(type_, self.status, self.reason, &self.message);
     }
 }
 
@@ -132,21 +115,27 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     if spec.suspend {
-        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED) {
+        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == Reason::Suspended) {
             let message = "The configuration is suspended and was never checked. Set spec.suspend to false to check it.";
-            conditions.ready(Readiness::Stalled, SUSPENDED, message);
+            conditions.not_ready(Reason::Suspended, message);
         } else {
             conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
         }
         stage.set(&mut conditions, types::STAGE_FOUND);
         conditions.keep(types::QUESTION_USABLE);
-        conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pads are created.");
+        conditions.set(
+            types::SUSPENDED,
+            true,
+            Reason::Suspended,
+            "spec.suspend is true: no pads are created.",
+        );
     } else {
         let found = found.as_ref().and_then(|found| found.as_ref().ok());
         match verdict(observation, &stage, &question, found) {
-            Check::Ok { reason, message } => conditions.ready(Readiness::Ready, &reason, message),
-            Check::Pending { reason, message } => conditions.ready(Readiness::Reconciling, &reason, message),
-            Check::Failed { reason, message } => conditions.ready(Readiness::Stalled, &reason, message),
+            Check { status: Status::True, reason, message } => {
+                conditions.ready(Readiness::Ready, reason, message)
+            }
+            Check { reason, message, .. } => conditions.not_ready(reason, message),
         };
         stage.set(&mut conditions, types::STAGE_FOUND);
         question.set(&mut conditions, types::QUESTION_USABLE);
@@ -215,7 +204,7 @@ fn verdict(
         owner(observation),
         take_home_refused(observation),
     ];
-    let obstacle = obstacles.into_iter().flatten().find(|finding| !matches!(finding, Check::Ok { .. }));
+    let obstacle = obstacles.into_iter().flatten().find(|finding| finding.status != Status::True);
     obstacle.unwrap_or_else(|| in_use(observation, stage, found))
 }
 
@@ -227,14 +216,14 @@ fn take_home_refused(observation: &ConfigurationObservation<'_>) -> Option<Check
     let message = format!(
         "CoderPad did not create the take-home that this configuration requests, so no further pad is created for it. Ask CoderPad whether your plan includes take-homes and whether the question is available as one. Then change the spec, or retry: kubectl annotate padconfiguration {name} --namespace {namespace} --overwrite padoperator.dev/reconcile-requested-at=\"$(date)\""
     );
-    Some(Check::failed(Reason::TakeHomeRefused.as_str(), message))
+    Some(Check::failed(Reason::TakeHomeRefused, message))
 }
 
 fn connection(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     let name = observation.connection_name();
     let Some(connection) = observation.connection else {
         let message = format!("LeverConnection {name} does not exist in this namespace. Create it.");
-        return Some(Check::failed("ConnectionNotFound", message));
+        return Some(Check::failed(Reason::ConnectionNotFound, message));
     };
     let ready = find(connection.conditions(), types::READY);
     if ready.is_some_and(|ready| ready.status == Status::True) {
@@ -246,7 +235,7 @@ fn connection(observation: &ConfigurationObservation<'_>) -> Option<Check> {
         "LeverConnection {name} is not ready ({reason}). The configuration continues automatically when the \
          connection is ready. See: kubectl --namespace {namespace} describe leverconnection {name}"
     );
-    Some(Check::pending("ConnectionNotReady", message))
+    Some(Check::pending(Reason::ConnectionNotReady, message))
 }
 
 fn stage(
@@ -256,17 +245,17 @@ fn stage(
     let (name, wanted) = (observation.connection_name(), &observation.configuration.spec.stage);
     let (Some(connection), Some(found)) = (observation.connection, found) else {
         return Check::pending(
-            "ConnectionNotFound",
+            Reason::ConnectionNotFound,
             format!("LeverConnection {name} does not exist in this namespace."),
         );
     };
     let stages = connection.stages();
     match found {
         Ok(FoundStage { stage, renamed: false }) => {
-            Check::ok("StageFound", format!("Stage {} has the ID {}.", quoted(&stage.name), stage.id))
+            Check::ok(Reason::StageFound, format!("Stage {} has the ID {}.", quoted(&stage.name), stage.id))
         }
         Ok(FoundStage { stage, renamed: true }) => Check::ok(
-            "StageRenamed",
+            Reason::StageRenamed,
             format!(
                 "Stage {} was renamed to {} in Lever; the configuration continues to use its ID {}. Set spec.stage \
                  to the new name at any time.",
@@ -275,11 +264,12 @@ fn stage(
                 stage.id
             ),
         ),
-        Err(StageProblem::NotKnownYet) if is_true(connection.conditions(), types::READY) => {
-            Check::failed("StageNotFound", "The Lever account has no stages. Create one in Lever's settings.")
-        }
+        Err(StageProblem::NotKnownYet) if is_true(connection.conditions(), types::READY) => Check::failed(
+            Reason::StageNotFound,
+            "The Lever account has no stages. Create one in Lever's settings.",
+        ),
         Err(StageProblem::NotKnownYet) => Check::pending(
-            "ConnectionNotReady",
+            Reason::ConnectionNotReady,
             format!("LeverConnection {name} has not read Lever's stages yet. No action needed."),
         ),
         Err(StageProblem::NotFound) => {
@@ -292,7 +282,7 @@ fn stage(
                 quoted(wanted),
                 listing(stages, name)
             );
-            Check::failed("StageNotFound", message)
+            Check::failed(Reason::StageNotFound, message)
         }
         Err(StageProblem::Ambiguous(several)) => {
             let ids: Vec<_> = several.iter().take(STAGES_LISTED).map(|stage| stage.id.as_str()).collect();
@@ -302,7 +292,7 @@ fn stage(
                 quoted(wanted),
                 ids.join(", ")
             );
-            Check::failed("StageAmbiguous", message)
+            Check::failed(Reason::StageAmbiguous, message)
         }
     }
 }
@@ -330,13 +320,13 @@ fn conflict(preferred: &str) -> Check {
         "PadConfiguration {preferred} has the same stage and tag and is older, so it takes precedence and this one \
          creates no pads. Change the stage or tag of one of them, or delete one."
     );
-    Check::failed("Conflict", message)
+    Check::failed(Reason::Conflict, message)
 }
 
 fn question(observation: &ConfigurationObservation<'_>) -> Check {
     let spec = &observation.configuration.spec;
     let Some(id) = spec.question_id else {
-        return Check::ok("NoQuestion", "spec.questionID is not set: pads start empty.");
+        return Check::ok(Reason::NoQuestion, "spec.questionID is not set: pads start empty.");
     };
     let question = match &observation.checks.question {
         Some(Ok(question)) => question,
@@ -344,24 +334,25 @@ fn question(observation: &ConfigurationObservation<'_>) -> Check {
         None => return not_asked(observation, observation.last(types::QUESTION_USABLE), "question"),
     };
     let title = sanitize::one_line(&question.title, SHORT_TITLE_LENGTH);
-    let not_usable = |why: &str| Check::failed("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
+    let not_usable =
+        |why: &str| Check::failed(Reason::QuestionNotUsable, format!("Question {id} '{title}' {why}"));
     match (question_problem(question, spec.type_), spec.type_) {
         (Some(why), _) => not_usable(why),
-        (None, PadType::Live) => Check::ok("Usable", format!("Live pads start with '{title}'.")),
-        (None, PadType::TakeHome) => Check::ok("Usable", format!("Take-homes use '{title}'.")),
+        (None, PadType::Live) => Check::ok(Reason::Usable, format!("Live pads start with '{title}'.")),
+        (None, PadType::TakeHome) => Check::ok(Reason::Usable, format!("Take-homes use '{title}'.")),
     }
 }
 
 fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &ServiceError) -> Check {
     match error.class {
         ErrorKind::NotFound => Check::failed(
-            "QuestionNotFound",
+            Reason::QuestionNotFound,
             format!(
                 "{error}. CoderPad has no question {id} that is visible to the connection's API key. Correct spec.questionID."
             ),
         ),
         ErrorKind::Forbidden => Check::failed(
-            "QuestionNotUsable",
+            Reason::QuestionNotUsable,
             format!(
                 "{error}. The connection's API key is not allowed to use question {id}. Share it with the organization, or choose another one."
             ),
@@ -374,22 +365,22 @@ fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &S
     }
 }
 
-/// Returns the result for the owner. None if no owner is configured.
+/// Returns the result for the owner. None if no owner is configured, or if the owner exists.
 fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     let email = observation.configuration.spec.owner_email.as_ref()?;
     // Only Ready reports the owner. If it was True for this generation, the owner was found.
     let last = observation.last(types::READY);
-    let last = last.filter(|ready| ready.status == Status::True || ready.reason == "OwnerNotFound");
+    let last = last.filter(|ready| ready.status == Status::True || ready.reason == Reason::OwnerNotFound);
     Some(match &observation.checks.owner {
-        Some(Ok(true)) => Check::ok("OwnerFound", ""),
+        Some(Ok(true)) => return None,
         Some(Ok(false)) => Check::failed(
-            "OwnerNotFound",
+            Reason::OwnerNotFound,
             format!(
                 "{email} is not a user of the CoderPad organization. Invite this user in CoderPad, or correct spec.ownerEmail."
             ),
         ),
         Some(Err(error)) if error.class == ErrorKind::Forbidden => Check::failed(
-            "InterviewForbidden",
+            Reason::InterviewForbidden,
             format!(
                 "{error}. To check spec.ownerEmail, the connection requires the key of an organization owner."
             ),
@@ -401,24 +392,25 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
 
 /// Returns the result for a failed request. After a transient failure, the last known result stays.
 fn failed(error: &ServiceError, last: Option<&Condition>) -> Check {
+    let known = last.and_then(Check::from_condition);
     match error.class {
-        ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => match last {
-            Some(last) if last.status != Status::Unknown => Check::from_condition(last),
+        ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => match known {
+            Some(known) => known,
             _ if error.class == ErrorKind::Throttled => Check::pending(
-                "InterviewRateLimited",
+                Reason::InterviewRateLimited,
                 format!("{error}. The operator retries automatically."),
             ),
             _ => Check::pending(
-                "InterviewUnavailable",
+                Reason::InterviewUnavailable,
                 format!("{error}. The operator retries automatically."),
             ),
         },
         ErrorKind::Unauthorized => Check::failed(
-            "InterviewUnauthorized",
+            Reason::InterviewUnauthorized,
             format!("{error}. CoderPad does not accept the connection's API key: see the LeverConnection."),
         ),
         ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::NotFound => Check::failed(
-            "InterviewUnexpectedAnswer",
+            Reason::InterviewUnexpectedAnswer,
             format!(
                 "{error}. Check spec.questionID and spec.ownerEmail, and the LeverConnection's spec.interview.url."
             ),
@@ -428,16 +420,15 @@ fn failed(error: &ServiceError, last: Option<&Condition>) -> Check {
 
 /// Returns the result for a check that was not executed yet. The last known result stays.
 fn not_asked(observation: &ConfigurationObservation<'_>, last: Option<&Condition>, what: &str) -> Check {
-    match last {
-        Some(last) if last.status != Status::Unknown => Check::from_condition(last),
-        _ => Check::pending(
-            "ConnectionNotReady",
+    last.and_then(Check::from_condition).unwrap_or_else(|| {
+        Check::pending(
+            Reason::ConnectionNotReady,
             format!(
                 "The {what} is checked in CoderPad as soon as LeverConnection {} is ready.",
                 observation.connection_name()
             ),
-        ),
-    }
+        )
+    })
 }
 
 fn in_use(observation: &ConfigurationObservation<'_>, stage: &Check, found: Option<&FoundStage>) -> Check {
@@ -461,7 +452,7 @@ fn in_use(observation: &ConfigurationObservation<'_>, stage: &Check, found: Opti
         quoted(&spec.tag),
         quoted(name)
     );
-    Check::ok("InUse", message)
+    Check::ok(Reason::InUse, message)
 }
 
 fn quoted(name: &str) -> String {

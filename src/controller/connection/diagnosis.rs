@@ -1,5 +1,6 @@
 //! Problems of a connection with one of its two services, with messages that contain the next step.
 
+use api::reason::{ConditionReason as _, ConnectionReason as Reason};
 use api::{LeverConnection, SecretKeyRef};
 pub use engine::wording::{lever_permission, sentence};
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnosis {
     /// Machine-readable reason.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// Human-readable message.
     pub message: String,
     /// The service with the problem.
@@ -38,14 +39,27 @@ pub enum Remedy {
     Retry,
 }
 
+impl Remedy {
+    fn for_reason(reason: Reason) -> Self {
+        match reason {
+            Reason::LeverUnexpectedAnswer
+            | Reason::InterviewUnexpectedAnswer
+            | Reason::ManagedWebhooksDisabled
+            | Reason::WebhookRefused => Self::Ambiguous,
+            reason if reason.needs_user_action() => Self::UserAction,
+            _ => Self::Retry,
+        }
+    }
+}
+
 impl Diagnosis {
-    fn new(service: Service, reason: &'static str, nature: Remedy, message: String) -> Self {
-        Self { reason, message, service, remedy: nature, retry_after: None }
+    fn new(service: Service, reason: Reason, message: String) -> Self {
+        Self { reason, message, service, remedy: Remedy::for_reason(reason), retry_after: None }
     }
 
     /// Returns the diagnosis of a webhook that cannot be registered in Lever.
-    pub fn for_webhook(reason: &'static str, nature: Remedy, message: String) -> Self {
-        Self::new(Service::Lever, reason, nature, message)
+    pub fn for_webhook(reason: Reason, message: String) -> Self {
+        Self::new(Service::Lever, reason, message)
     }
 
     /// Reports whether the problem may pass without user action, so that an early retry is useful.
@@ -58,53 +72,44 @@ impl Diagnosis {
 const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox works only at \
                           https://api.sandbox.lever.co/v1, and a production key does not work there";
 
+fn by_service<T>(service: Service, lever: T, interview: T) -> T {
+    match service {
+        Service::Lever => lever,
+        Service::Interview => interview,
+    }
+}
+
 /// Returns the diagnosis of a failed call. `permission` is a sentence that describes the permission for this call.
 pub fn diagnose_call(error: &ServiceError, key: &SecretKeyRef, permission: &str) -> Diagnosis {
     let cause = sentence(&error.to_string());
     let (service, place) = (error.service, format!("Secret {}, key {}", key.name, key.key));
-    let reason = |lever, interview| match service {
-        Service::Lever => lever,
-        Service::Interview => interview,
-    };
+    let reason = |lever, interview| by_service(service, lever, interview);
     match error.class {
         ErrorKind::Unauthorized => Diagnosis::new(
             service,
-            reason("LeverUnauthorized", "InterviewUnauthorized"),
-            Remedy::UserAction,
+            reason(Reason::LeverUnauthorized, Reason::InterviewUnauthorized),
             format!(
                 "{cause} {service} does not accept the API key in {place}. Put a valid key of this account there{}.",
-                reason(OTHER_HOST, "")
+                by_service(service, OTHER_HOST, "")
             ),
         ),
         ErrorKind::Forbidden => Diagnosis::new(
             service,
-            reason("LeverForbidden", "InterviewForbidden"),
-            Remedy::UserAction,
+            reason(Reason::LeverForbidden, Reason::InterviewForbidden),
             format!("{cause} The API key in {place} lacks the permission for this request. {permission}"),
         ),
         ErrorKind::Throttled => Diagnosis {
             retry_after: error.retry_after,
-            ..Diagnosis::new(
-                service,
-                reason("LeverRateLimited", "InterviewRateLimited"),
-                Remedy::Retry,
-                cause,
-            )
+            ..Diagnosis::new(service, reason(Reason::LeverRateLimited, Reason::InterviewRateLimited), cause)
         },
         ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => Diagnosis {
             retry_after: error.retry_after,
-            ..Diagnosis::new(
-                service,
-                reason("LeverUnavailable", "InterviewUnavailable"),
-                Remedy::Retry,
-                cause,
-            )
+            ..Diagnosis::new(service, reason(Reason::LeverUnavailable, Reason::InterviewUnavailable), cause)
         },
         ErrorKind::Invalid | ErrorKind::NotFound => Diagnosis::new(
             service,
-            reason("LeverUnexpectedAnswer", "InterviewUnexpectedAnswer"),
-            Remedy::Ambiguous,
-            format!("{cause} Check {}.", reason("spec.lever.url", "spec.interview.url")),
+            reason(Reason::LeverUnexpectedAnswer, Reason::InterviewUnexpectedAnswer),
+            format!("{cause} Check {}.", by_service(service, "spec.lever.url", "spec.interview.url")),
         ),
     }
 }
@@ -118,7 +123,7 @@ pub fn no_organization(answer: &str, key: &SecretKeyRef) -> Diagnosis {
         key.name,
         key.key
     );
-    Diagnosis::new(Service::Interview, "OrganizationMissing", Remedy::UserAction, message)
+    Diagnosis::new(Service::Interview, Reason::OrganizationMissing, message)
 }
 
 /// Returns the diagnosis of a `performAs` with which Lever would reject all writes (contract C3b).
@@ -136,13 +141,13 @@ pub fn perform_as_invalid(connection: &LeverConnection, user: UserState) -> Diag
         connection.name_any(),
         connection.namespace().unwrap_or_default(),
     );
-    Diagnosis::new(Service::Lever, "PerformAsInvalid", Remedy::UserAction, message)
+    Diagnosis::new(Service::Lever, Reason::PerformAsInvalid, message)
 }
 
 /// Returns the diagnosis of a key that belongs to another organization than before (contract C4a). `message` names the
 /// organization and the next step.
 pub fn organization_changed(message: String) -> Diagnosis {
-    Diagnosis::new(Service::Interview, "OrganizationChanged", Remedy::UserAction, message)
+    Diagnosis::new(Service::Interview, Reason::OrganizationChanged, message)
 }
 
 /// Returns the diagnosis of settings with which neither service can be called. Returns the error itself if it does not
@@ -157,15 +162,18 @@ pub fn diagnose_clients(
         Service::Interview => "spec.interview.apiKeySecretRef",
     };
     let namespace = connection.metadata.namespace.as_deref().unwrap_or_default();
-    let diagnosis =
-        |reason, message: &str| Diagnosis::new(service, reason, Remedy::UserAction, sentence(message));
+    let diagnosis = |reason, message: &str| Diagnosis::new(service, reason, sentence(message));
     match error {
-        ServiceClientError::OriginNotAllowed { .. } => Ok(diagnosis("OriginNotAllowed", &error.to_string())),
+        ServiceClientError::OriginNotAllowed { .. } => {
+            Ok(diagnosis(Reason::OriginNotAllowed, &error.to_string()))
+        }
         ServiceClientError::OrganizationChanged { message } => Ok(organization_changed(message)),
         ServiceClientError::Unconfirmed { source } => {
             Ok(diagnose_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
         }
-        ServiceClientError::Key { .. } => Ok(diagnosis("SecretKeyInvalid", &format!("{field}: {error}"))),
+        ServiceClientError::Key { .. } => {
+            Ok(diagnosis(Reason::SecretKeyInvalid, &format!("{field}: {error}")))
+        }
         ServiceClientError::Secret { source, .. } => {
             let reason = diagnose_secret(&source, namespace)
                 .map(|(reason, hint)| (reason, format!("{field}: {source}{hint}")));
@@ -176,13 +184,13 @@ pub fn diagnose_clients(
 
 /// Returns the reason for an unusable Secret value, and a hint to append to the error. None if the read failed, so that
 /// the state of the value is unknown.
-pub fn diagnose_secret(error: &SecretError, namespace: &str) -> Option<(&'static str, String)> {
+pub fn diagnose_secret(error: &SecretError, namespace: &str) -> Option<(Reason, String)> {
     match error {
-        SecretError::NotFound { .. } => Some(("SecretNotFound", format!(" (namespace {namespace})"))),
-        SecretError::KeyMissing { .. } => Some(("SecretKeyMissing", String::new())),
-        SecretError::NotText { .. } => Some(("SecretKeyInvalid", String::new())),
+        SecretError::NotFound { .. } => Some((Reason::SecretNotFound, format!(" (namespace {namespace})"))),
+        SecretError::KeyMissing { .. } => Some((Reason::SecretKeyMissing, String::new())),
+        SecretError::NotText { .. } => Some((Reason::SecretKeyInvalid, String::new())),
         SecretError::Unreadable { source, .. } if is_status(source, 403) => Some((
-            "SecretUnreadable",
+            Reason::SecretUnreadable,
             ". Allow the operator's ServiceAccount to get and watch Secrets in this namespace".into(),
         )),
         SecretError::Unreadable { .. } => None,
@@ -200,13 +208,33 @@ mod tests {
     #[test]
     fn each_class_of_error_has_a_reason_and_a_remedy() {
         let cases = [
-            (ErrorKind::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Remedy::UserAction),
-            (ErrorKind::Forbidden, "LeverForbidden", "InterviewForbidden", Remedy::UserAction),
-            (ErrorKind::Throttled, "LeverRateLimited", "InterviewRateLimited", Remedy::Retry),
-            (ErrorKind::Unavailable, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
-            (ErrorKind::OutcomeUnknown, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
-            (ErrorKind::NotFound, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
-            (ErrorKind::Invalid, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
+            (
+                ErrorKind::Unauthorized,
+                Reason::LeverUnauthorized,
+                Reason::InterviewUnauthorized,
+                Remedy::UserAction,
+            ),
+            (ErrorKind::Forbidden, Reason::LeverForbidden, Reason::InterviewForbidden, Remedy::UserAction),
+            (ErrorKind::Throttled, Reason::LeverRateLimited, Reason::InterviewRateLimited, Remedy::Retry),
+            (ErrorKind::Unavailable, Reason::LeverUnavailable, Reason::InterviewUnavailable, Remedy::Retry),
+            (
+                ErrorKind::OutcomeUnknown,
+                Reason::LeverUnavailable,
+                Reason::InterviewUnavailable,
+                Remedy::Retry,
+            ),
+            (
+                ErrorKind::NotFound,
+                Reason::LeverUnexpectedAnswer,
+                Reason::InterviewUnexpectedAnswer,
+                Remedy::Ambiguous,
+            ),
+            (
+                ErrorKind::Invalid,
+                Reason::LeverUnexpectedAnswer,
+                Reason::InterviewUnexpectedAnswer,
+                Remedy::Ambiguous,
+            ),
         ];
         for (class, lever, interview, nature) in cases {
             for (service, reason) in [(Service::Lever, lever), (Service::Interview, interview)] {
@@ -233,7 +261,7 @@ mod tests {
         let source = Box::new(kube::Error::Api(Box::new(status)));
         let (reason, hint) =
             diagnose_secret(&SecretError::Unreadable { name: "acme".into(), source }, "hiring").unwrap();
-        assert_eq!(reason, "SecretUnreadable");
+        assert_eq!(reason, Reason::SecretUnreadable);
         assert!(hint.contains("ServiceAccount to get and watch Secrets"), "{hint}");
     }
 
@@ -250,12 +278,12 @@ mod tests {
             |service, source| diagnose_clients(ServiceClientError::Secret { service, source }, &connection);
         let missing = || SecretError::NotFound { name: "acme".into(), key: "l".into() };
         let diagnosis = of(Service::Lever, missing()).unwrap();
-        assert_eq!((diagnosis.reason, diagnosis.remedy), ("SecretNotFound", Remedy::UserAction));
+        assert_eq!((diagnosis.reason, diagnosis.remedy), (Reason::SecretNotFound, Remedy::UserAction));
         for part in ["spec.lever.apiKeySecretRef", "Secret acme", "key l", "namespace hiring"] {
             assert!(diagnosis.message.contains(part), "{}", diagnosis.message);
         }
-        let no_key = SecretError::KeyMissing { name: "acme".into(), key: "i".into() };
-        assert_eq!(of(Service::Interview, no_key).unwrap().reason, "SecretKeyMissing");
+        let no_key = SecretError::KeyMissing { name: "acme".into(), key: "i".into(), version: String::new() };
+        assert_eq!(of(Service::Interview, no_key).unwrap().reason, Reason::SecretKeyMissing);
         let down = SecretError::Unreadable {
             name: "acme".into(),
             source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
@@ -268,7 +296,7 @@ mod tests {
             problem: "its origin is not allowed",
         };
         let diagnosis = diagnose_clients(origin, &connection).unwrap();
-        assert_eq!(diagnosis.reason, "OriginNotAllowed");
+        assert_eq!(diagnosis.reason, Reason::OriginNotAllowed);
         assert!(diagnosis.message.contains("spec.lever.url"), "{}", diagnosis.message);
     }
 }

@@ -9,21 +9,13 @@ use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use api::condition::{Conditions, Status, find, types};
 use api::installation::{INSTALLATION, is_id, random_id};
 use api::pad::Phase;
+use api::reason::ConnectionReason;
 use api::{Condition, LeverConnection, Pad};
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// Reason while the connection has no installation ID and the operator cannot write one.
-const MISSING: &str = "InstallationIDMissing";
-/// Reason while the annotation is not a valid installation ID.
-const INVALID: &str = "InstallationIDInvalid";
-/// Reason of Exclusive: True.
-const EXCLUSIVE_REASON: &str = "Exclusive";
-/// Reason of Exclusive: False.
-const SHARED: &str = "AccountShared";
 
 /// Writes the installation ID of a connection that has none yet (contract I1). If two processes try, only one succeeds,
 /// so that a connection never has two IDs.  If a connection lost its annotation, for example by `kubectl replace`, the
@@ -55,7 +47,7 @@ pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) ->
 
 /// Returns the reason and message for a connection without a valid installation ID. Until it has one, no pads are
 /// created.
-pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> {
+pub fn obstacle(connection: &LeverConnection) -> Option<(ConnectionReason, String)> {
     let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
     let Some(value) = connection.annotations().get(INSTALLATION) else {
         let message = format!(
@@ -64,7 +56,7 @@ pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> 
              the verb patch on leverconnections. Check: kubectl auth can-i patch leverconnections.padoperator.dev \
              --namespace {namespace} --as system:serviceaccount:NAMESPACE:SERVICEACCOUNT"
         );
-        return Some((MISSING, message));
+        return Some((ConnectionReason::InstallationIDMissing, message));
     };
     if is_id(value) {
         return None;
@@ -78,7 +70,7 @@ pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> 
         "The annotation {INSTALLATION} is not an installation ID (16 hex digits). Pads stay pending. Restore it: \
          kubectl --namespace {namespace} annotate leverconnection {name} {fix}"
     );
-    Some((INVALID, message))
+    Some((ConnectionReason::InstallationIDInvalid, message))
 }
 
 /// Returns the other installations that have created pads for candidates of this connection, as its Pads report them.
@@ -132,7 +124,7 @@ pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, othe
     if others.is_empty() {
         let message =
             "No other installation of the operator is known to create pads for the same candidates.";
-        conditions.set(types::EXCLUSIVE, true, EXCLUSIVE_REASON, message);
+        conditions.set(types::EXCLUSIVE, true, ConnectionReason::Exclusive, message);
         return;
     }
     let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
@@ -148,7 +140,7 @@ pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, othe
          '{{\"spec\":{{\"takeOver\":[{list}]}}}}'",
         ids.join(", ")
     );
-    conditions.set(types::EXCLUSIVE, false, SHARED, message);
+    conditions.set(types::EXCLUSIVE, false, ConnectionReason::AccountShared, message);
 }
 
 /// Returns the reason and note of the Event for a connection that started to share its account (contract I4).

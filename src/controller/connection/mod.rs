@@ -223,13 +223,9 @@ impl Reconcile<LeverConnection> for ConnectionController {
 fn version(connection: &LeverConnection, account: &ServiceClients, token: &SigningTokenStatus) -> String {
     // An accepted organization triggers a new probe, like a new key.
     let accepted = coderpad_organization::accepted(connection).unwrap_or_default();
-    // A changed Secret may have lost the token of the webhook that the operator manages.
-    let token = match token {
-        SigningTokenStatus::Present { version } if connection.spec.webhook.mode == WebhookMode::Managed => {
-            version
-        }
-        _ => "",
-    };
+    // A changed Secret may have lost the token of the webhook that the operator manages, or may be writable now.
+    let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
+    let token = if is_managed { token.version() } else { "" };
     format!("{} {accepted} {token}", account.version)
 }
 
@@ -252,7 +248,7 @@ impl ConnectionController {
         if before == 0 {
             let ObjectKey { namespace, name } = ObjectKey::from_object(&*connection);
             let note = webhook::deletion_blocked(&namespace, &name, diagnosis);
-            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason, &note).await;
+            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason.as_str(), &note).await;
         }
         let interval = schedule::interval(&connection);
         let pause = schedule::after_failures(webhook.failures, interval, diagnosis.retry_after);

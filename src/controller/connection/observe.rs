@@ -51,8 +51,22 @@ pub enum SigningTokenStatus {
         /// `metadata.resourceVersion` of its Secret.
         version: String,
     },
-    /// No signing token is available, for this reason.
-    Missing(String),
+    /// No signing token is available.
+    Missing {
+        /// The reason, for the condition.
+        message: String,
+        /// `metadata.resourceVersion` of its Secret; empty if there is none.
+        version: String,
+    },
+}
+
+impl SigningTokenStatus {
+    /// Returns the version of the Secret; empty if there is none.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Present { version } | Self::Missing { version, .. } => version,
+        }
+    }
 }
 
 /// Probes both services concurrently.
@@ -165,21 +179,23 @@ pub async fn token(
     connection: &LeverConnection,
 ) -> Result<SigningTokenStatus, SecretError> {
     let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else {
-        return Ok(SigningTokenStatus::Missing(
-            "spec.webhook.signingTokenSecretRef is not set, so webhooks cannot be verified. Put the signature token \
-             of Lever's Candidate Stage Change webhook into a Secret and refer to it in this field."
-                .into(),
-        ));
+        let message = "spec.webhook.signingTokenSecretRef is not set, so webhooks cannot be verified. Put the signature \
+                       token of Lever's Candidate Stage Change webhook into a Secret and refer to it in this field.";
+        return Ok(SigningTokenStatus::Missing { message: message.into(), version: String::new() });
     };
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
         Ok(token) => Ok(SigningTokenStatus::Present { version: token.version }),
         Err(error) => match diagnosis::diagnose_secret(&error, &namespace) {
-            Some((_, hint)) => Ok(SigningTokenStatus::Missing(format!(
-                "spec.webhook.signingTokenSecretRef: {} The value must be the signature token of Lever's Candidate \
-                 Stage Change webhook.",
-                diagnosis::sentence(&format!("{error}{hint}"))
-            ))),
+            Some((_, hint)) => {
+                let message = format!(
+                    "spec.webhook.signingTokenSecretRef: {} The value must be the signature token of Lever's Candidate \
+                     Stage Change webhook.",
+                    diagnosis::sentence(&format!("{error}{hint}"))
+                );
+                let version = error.version().unwrap_or_default().to_owned();
+                Ok(SigningTokenStatus::Missing { message, version })
+            }
             None => Err(error),
         },
     }

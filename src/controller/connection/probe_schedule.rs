@@ -132,7 +132,7 @@ mod tests {
 
     fn diagnosis(nature: Remedy) -> Diagnosis {
         Diagnosis {
-            reason: "Reason",
+            reason: api::reason::ConnectionReason::LeverUnavailable,
             message: "message".into(),
             service: crate::transport::Service::Lever,
             remedy: nature,

@@ -1,19 +1,16 @@
 //! Computes the status of a connection from observations. Pure: no client, no clock.
 
-use super::diagnosis::{self, Diagnosis, Remedy, sentence};
+use super::diagnosis::{self, Diagnosis, sentence};
 use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
-use super::webhook::{SECRET_NOT_OWNED, WebhookState};
+use super::webhook::WebhookState;
 use crate::sync::requests::MissedDelivery;
 use crate::transport::Service;
 use crate::{coderpad, lever};
 use api::condition::{Conditions, Readiness, Status, find, types};
 use api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
-use api::reason::{
-    AWAITING_VERIFICATION, CLOCK_SKEW, CONNECTING, DELIVERY_MISSED, QUOTA_EXCEEDED, QUOTA_LOW,
-    SIGNATURE_MISMATCH, SIGNATURE_VERIFIED, SUSPENDED,
-};
+use api::reason::{ConditionReason as _, ConnectionReason as Reason};
 use api::sanitize;
 use api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus, names};
 use jiff::Timestamp;
@@ -67,7 +64,7 @@ pub enum Services<'a> {
 
 /// Reports whether the status of a connection must be written before its first probe, which may take long.
 pub fn is_new(connection: &LeverConnection) -> bool {
-    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == SUSPENDED)
+    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == Reason::Suspended)
 }
 
 /// Returns the current status.
@@ -110,7 +107,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         conditions.set(
             types::SUSPENDED,
             true,
-            SUSPENDED,
+            Reason::Suspended,
             "spec.suspend is true: the operator sends no requests to either service.",
         );
     }
@@ -188,13 +185,12 @@ enum ServiceStatus {
     /// Fewer failures than the threshold: the condition stays as it is.
     Unchanged,
     Unknown {
-        reason: &'static str,
+        reason: Reason,
         message: String,
     },
     Down {
-        reason: &'static str,
+        reason: Reason,
         message: String,
-        stalled: bool,
     },
 }
 
@@ -211,10 +207,10 @@ fn connected(
     let standings = match services {
         Services::Suspended => {
             let last = find(before, types::READY)
-                .filter(|ready| ![CONNECTING, SUSPENDED].contains(&ready.reason.as_str()));
+                .filter(|ready| ready.reason != Reason::Connecting && ready.reason != Reason::Suspended);
             if last.is_none() {
                 let message = "The connection is suspended and was never probed. Set spec.suspend to false to probe it.";
-                conditions.ready(Readiness::Stalled, SUSPENDED, message);
+                conditions.not_ready(Reason::Suspended, message);
             } else {
                 conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
             }
@@ -222,7 +218,7 @@ fn connected(
             return;
         }
         Services::Connecting => BOTH.map(|(_, service)| ServiceStatus::Unknown {
-            reason: CONNECTING,
+            reason: Reason::Connecting,
             message: format!("The first probe of {service} is in progress. No action needed."),
         }),
         Services::Unusable(diagnosis) => {
@@ -233,7 +229,7 @@ fn connected(
                 } else {
                     let message =
                         format!("{} is not checked until both services are usable.", BOTH[service].1);
-                    ServiceStatus::Unknown { reason: "NotAsked", message }
+                    ServiceStatus::Unknown { reason: Reason::NotAsked, message }
                 }
             })
         }
@@ -254,13 +250,13 @@ fn connected(
             ServiceStatus::Up { but } => {
                 let message =
                     but.unwrap_or_else(|| format!("{service} is reachable and the API key is sufficient."));
-                conditions.set(type_, true, "Connected", message)
+                conditions.set(type_, true, Reason::Connected, message)
             }
             ServiceStatus::Unchanged => conditions.keep(type_),
             ServiceStatus::Unknown { reason, message } => {
                 conditions.set(type_, Status::Unknown, reason, message)
             }
-            ServiceStatus::Down { reason, message, .. } => conditions.set(type_, false, reason, message),
+            ServiceStatus::Down { reason, message } => conditions.set(type_, false, reason, message),
         };
     }
 }
@@ -275,7 +271,7 @@ fn refused_write(operation: &str) -> String {
 }
 
 fn down(diagnosis: &Diagnosis, message: String) -> ServiceStatus {
-    ServiceStatus::Down { reason: diagnosis.reason, message, stalled: diagnosis.remedy != Remedy::Retry }
+    ServiceStatus::Down { reason: diagnosis.reason, message }
 }
 
 fn standing<Facts>(before: Option<&Condition>, tried: &ServiceProbe<Facts>) -> ServiceStatus {
@@ -289,7 +285,8 @@ fn standing<Facts>(before: Option<&Condition>, tried: &ServiceProbe<Facts>) -> S
     }
     // Keep the message from then on, so that an outage of hours does not cause a status write per probe.
     if let Some(before) = before.filter(|_| failures > FAILURES_THAT_COUNT)
-        && (before.status, before.reason.as_str()) == (Status::False, diagnosis.reason)
+        && before.status == Status::False
+        && before.reason == diagnosis.reason
     {
         return down(diagnosis, before.message.clone());
     }
@@ -307,34 +304,33 @@ fn ready(
     standings: &[ServiceStatus; 2],
     services: Services<'_>,
     webhook: &WebhookState,
-    obstacle: Option<&(&'static str, String)>,
+    obstacle: Option<&(Reason, String)>,
 ) {
     if matches!(services, Services::Connecting) {
         let message = "The first probe of Lever and CoderPad Interview is in progress. No action needed.";
-        conditions.ready(Readiness::Reconciling, CONNECTING, message);
+        conditions.not_ready(Reason::Connecting, message);
         return;
     }
     let mut failing: Vec<_> = standings
         .iter()
         .filter_map(|standing| match standing {
-            ServiceStatus::Down { reason, message, stalled } => Some((!stalled, *reason, message.as_str())),
+            ServiceStatus::Down { reason, message } => Some((*reason, message.as_str())),
             ServiceStatus::Up { .. } | ServiceStatus::Unchanged | ServiceStatus::Unknown { .. } => None,
         })
         .collect();
-    if let WebhookState::Failed(Diagnosis { reason: SECRET_NOT_OWNED, message, .. }) = webhook {
-        failing.push((false, SECRET_NOT_OWNED, message));
+    if let WebhookState::Failed(Diagnosis { reason: Reason::SecretNotOwned, message, .. }) = webhook {
+        failing.push((Reason::SecretNotOwned, message));
     }
-    failing.extend(obstacle.map(|(reason, message)| (false, *reason, message.as_str())));
-    failing.sort_by_key(|(passing, ..)| *passing);
-    let messages: Vec<&str> = failing.iter().map(|(.., message)| *message).collect();
+    failing.extend(obstacle.map(|(reason, message)| (*reason, message.as_str())));
+    failing.sort_by_key(|(reason, _)| !reason.needs_user_action());
+    let messages: Vec<&str> = failing.iter().map(|(_, message)| *message).collect();
     match failing.first() {
         None => conditions.ready(
             Readiness::Ready,
-            "Connected",
+            Reason::Connected,
             "Lever and CoderPad Interview are reachable and both API keys are sufficient.",
         ),
-        Some((true, reason, _)) => conditions.ready(Readiness::Reconciling, reason, messages.join(" ")),
-        Some((false, reason, _)) => conditions.ready(Readiness::Stalled, reason, messages.join(" ")),
+        Some((reason, _)) => conditions.not_ready(*reason, messages.join(" ")),
     };
 }
 
@@ -353,18 +349,19 @@ fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&MissedDeliver
         ));
     }
     let before = find(&status.conditions, types::WEBHOOK_VERIFIED)?;
-    (before.reason == DELIVERY_MISSED && is_open(before.last_transition_time)).then(|| before.message.clone())
+    (before.reason == Reason::DeliveryMissed && is_open(before.last_transition_time))
+        .then(|| before.message.clone())
 }
 
 /// Returns the reason and message for a rejected request, unless a signed one was accepted since.
-fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Option<(&'static str, String)> {
+fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Option<(Reason, String)> {
     let refusal = status.webhook_refusal.as_ref()?;
     let at = refusal.at?;
     if status.last_webhook_at.is_some_and(|last| last >= at) {
         return None;
     }
     let url = status.webhook_url.as_deref().unwrap_or_default();
-    if refusal.reason == CLOCK_SKEW {
+    if refusal.reason == Reason::ClockSkew {
         let ahead = refusal.ahead.unwrap_or_default();
         let message = format!(
             "The operator rejects Lever's correctly signed requests, because their time is {ahead} s ahead of its \
@@ -372,7 +369,7 @@ fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Opti
              node (kubectl get pods --all-namespaces -l app.kubernetes.io/name=pad-operator -o wide), then press \
              Verify in Lever."
         );
-        return Some((CLOCK_SKEW, message));
+        return Some((Reason::ClockSkew, message));
     }
     let managed = connection.spec.webhook.mode == WebhookMode::Managed;
     let secret = connection.spec.webhook.signing_token_secret_ref.as_ref()?;
@@ -395,7 +392,7 @@ fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Opti
             secret.key
         )
     };
-    Some((SIGNATURE_MISMATCH, format!("{what} {next}")))
+    Some((Reason::SignatureMismatch, format!("{what} {next}")))
 }
 
 /// Returns the conditions of a connection after a rejected request, equal to those that the leader computes. None if
@@ -407,8 +404,14 @@ pub fn refusing(
 ) -> Option<Vec<Condition>> {
     let mut status = connection.status.clone()?;
     let verified = find(&status.conditions, types::WEBHOOK_VERIFIED)?;
-    let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW, SIGNATURE_VERIFIED];
-    if !waits.contains(&verified.reason.as_str()) || verified.reason == refusal.reason {
+    let waits = [
+        Reason::AwaitingVerification,
+        Reason::DeliveryMissed,
+        Reason::SignatureMismatch,
+        Reason::ClockSkew,
+        Reason::SignatureVerified,
+    ];
+    if !waits.iter().any(|reason| verified.reason == *reason) || verified.reason == refusal.reason {
         return None;
     }
     status.webhook_refusal = Some(refusal.clone());
@@ -448,13 +451,13 @@ fn webhook(
         }
         WebhookState::Unknown | WebhookState::Manual if is_managed => {
             let message = "The operator registers the webhook as soon as Lever responds. No action needed.";
-            conditions.set(types::WEBHOOK_VERIFIED, false, "WebhookNotRegistered", message);
+            conditions.set(types::WEBHOOK_VERIFIED, false, Reason::WebhookNotRegistered, message);
             return;
         }
         _ => {}
     }
-    if let SigningTokenStatus::Missing(message) = token {
-        conditions.set(types::WEBHOOK_VERIFIED, false, "SigningTokenMissing", message);
+    if let SigningTokenStatus::Missing { message, .. } = token {
+        conditions.set(types::WEBHOOK_VERIFIED, false, Reason::SigningTokenMissing, message);
         return;
     }
     if let Some((reason, message)) = refused(status, connection) {
@@ -462,19 +465,19 @@ fn webhook(
         return;
     }
     if let Some(message) = missed_delivery(status, missed) {
-        conditions.set(types::WEBHOOK_VERIFIED, false, DELIVERY_MISSED, message);
+        conditions.set(types::WEBHOOK_VERIFIED, false, Reason::DeliveryMissed, message);
         return;
     }
     if status.last_webhook_at.is_some() {
         let message = "Correctly signed requests from Lever have arrived.";
-        conditions.set(types::WEBHOOK_VERIFIED, true, SIGNATURE_VERIFIED, message);
+        conditions.set(types::WEBHOOK_VERIFIED, true, Reason::SignatureVerified, message);
         return;
     }
     if is_managed {
         let message = "The webhook is registered in Lever, but no signed request has arrived yet. In Lever's \
                        settings, under Integrations and API, Webhooks, a Super Admin must enable Candidate Stage \
                        Change. Then move a candidate with the tag into the stage.";
-        conditions.set(types::WEBHOOK_VERIFIED, false, AWAITING_VERIFICATION, message);
+        conditions.set(types::WEBHOOK_VERIFIED, false, Reason::AwaitingVerification, message);
         return;
     }
     let secret = connection.spec.webhook.signing_token_secret_ref.as_ref();
@@ -492,7 +495,7 @@ fn webhook(
         "No signed request has arrived yet. In Lever's settings, under Integrations and API, Webhooks, Candidate Stage \
          Change, enter {address}; put the signature token shown there into {secret}; then press Verify."
     );
-    conditions.set(types::WEBHOOK_VERIFIED, false, AWAITING_VERIFICATION, message);
+    conditions.set(types::WEBHOOK_VERIFIED, false, Reason::AwaitingVerification, message);
 }
 
 /// Sets QuotaAvailable.
@@ -509,14 +512,14 @@ fn quota(
     }
     let Some(quota) = &status.quota else {
         let message = "The quota has not been read from CoderPad yet.";
-        conditions.set(TYPE, Status::Unknown, "NotKnownYet", message);
+        conditions.set(TYPE, Status::Unknown, Reason::NotKnownYet, message);
         return;
     };
     match quota.remaining {
         _ if quota.unlimited => {
-            conditions.set(TYPE, true, "Unlimited", "The number of pads in the plan is unlimited.")
+            conditions.set(TYPE, true, Reason::Unlimited, "The number of pads in the plan is unlimited.")
         }
-        None => conditions.set(TYPE, true, "QuotaAvailable", "CoderPad reports no limit."),
+        None => conditions.set(TYPE, true, Reason::QuotaAvailable, "CoderPad reports no limit."),
         Some(remaining) if remaining > 0 => {
             let limit = quota.limit.unwrap_or_default();
             let left = match quota.limit {
@@ -531,9 +534,9 @@ fn quota(
                     }
                 };
                 let message = format!("{left} {afterwards}. {MORE_QUOTA}");
-                conditions.set(TYPE, true, QUOTA_LOW, message)
+                conditions.set(TYPE, true, Reason::QuotaLow, message)
             } else {
-                conditions.set(TYPE, true, "QuotaAvailable", left)
+                conditions.set(TYPE, true, Reason::QuotaAvailable, left)
             }
         }
         Some(_) => {
@@ -549,7 +552,7 @@ fn quota(
                 }
             };
             let message = format!("The quota of this billing cycle is used up. {consequence} {MORE_QUOTA}");
-            conditions.set(TYPE, false, QUOTA_EXCEEDED, message)
+            conditions.set(TYPE, false, Reason::QuotaExceeded, message)
         }
     };
 }
@@ -559,7 +562,7 @@ fn quota(
 pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
     let low = |conditions| {
         find(conditions, types::QUOTA_AVAILABLE)
-            .filter(|quota| [QUOTA_LOW, QUOTA_EXCEEDED].contains(&quota.reason.as_str()))
+            .filter(|quota| quota.reason == Reason::QuotaLow || quota.reason == Reason::QuotaExceeded)
     };
     let Condition { reason, message, .. } = low(after).filter(|_| low(before).is_none())?;
     Some((reason.clone(), message.clone()))

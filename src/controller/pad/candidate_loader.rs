@@ -8,7 +8,6 @@
 
 use super::shared_reads::{SharedReadTicket, SharedReads};
 use crate::lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
-use crate::telemetry::health::exempt_from_watchdog;
 use crate::transport::{Permit, ServiceError};
 use api::Pad;
 use api::names;
@@ -251,12 +250,12 @@ impl BatchTicket {
         let batch = self.batch.clone();
         // The page that the first waiter reads answers the others. Further Pads arrive while it waits for the rate
         // limit, so only one waiter at a time acquires a permit, and decides afterwards between a page and a read.
-        let mut cursor = exempt_from_watchdog(batch.cursor.lock()).await;
+        let mut cursor = batch.cursor.lock().await;
         for _ in 0..=batch.pending_count() / PADS_PER_WASTED_PAGE {
             if let Some(opportunity) = self.take_delivered() {
                 return Ok(opportunity);
             }
-            exempt_from_watchdog(batch.wait_for_batch(&cursor)).await;
+            batch.wait_for_batch(&cursor).await;
             let is_for_pages = |cursor: &Cursor, pending: usize| {
                 (self.expired.is_some() || pending >= BATCH_MIN_WAITERS) && !cursor.is_cooling_down(pending)
             };

@@ -5,7 +5,6 @@
 //! trigger (contract P7).
 
 use crate::lever::{LeverClient, Opportunity};
-use crate::telemetry::health::exempt_from_watchdog;
 use crate::transport::{ErrorKind, Permit, ServiceError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -115,11 +114,11 @@ impl SharedReadTicket {
         lever: &LeverClient,
         permit: Option<Permit>,
     ) -> Result<Opportunity, ServiceError> {
-        let mut answer = exempt_from_watchdog(self.single.answer.lock()).await;
+        let mut answer = self.single.answer.lock().await;
         if let Some(known) = answer.as_ref().filter(|answer| answer.serves(self.since)) {
             return known.result.clone().map(|opportunity| *opportunity);
         }
-        exempt_from_watchdog(self.wait_for_more()).await;
+        self.wait_for_more().await;
         let permit = match permit {
             Some(permit) => permit,
             None => lever.permit().await,

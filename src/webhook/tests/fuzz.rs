@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use test_support::fuzz::{any_text, like, try_all};
+use testkit::fuzz::{any_text, like, try_all};
 
 fn documents() -> Vec<Value> {
     let application = json!({"opportunityId": OPPORTUNITY, "applicationId": "a", "contactId": "c"});

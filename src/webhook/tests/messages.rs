@@ -4,7 +4,7 @@ use crate::webhook::persist::PersistError;
 use crate::webhook::response::{Accepted, Rejection};
 use axum::body::to_bytes;
 use axum::response::{IntoResponse, Response};
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 async fn show(response: Response) -> String {
     let (parts, body) = response.into_parts();

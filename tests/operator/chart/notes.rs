@@ -1,11 +1,11 @@
 //! Notes that helm prints after an installation: the next step for these values.
 
 use serde_json::{Value, json};
+use testkit::resources::merge;
 
 use super::{CHART, RELEASE};
 use crate::cluster::{Cluster, source};
-use crate::environment::merge;
-use test_support::assert_snapshot;
+use testkit::assert_snapshot;
 
 async fn notes(cluster: &Cluster, values: &Value) -> String {
     let mut given = json!({"image": {"repository": "pad-operator"}, "crds": {"install": false}});

@@ -1,10 +1,10 @@
 //! Values that cannot work: helm rejects them with an instruction.
 
 use serde_json::{Value, json};
+use testkit::resources::merge;
 
 use super::{CHART, RELEASE, render};
 use crate::cluster::{Cluster, source};
-use crate::environment::merge;
 
 /// Values, and the expected error of helm.
 fn refused() -> Vec<(Value, &'static str)> {

@@ -10,11 +10,12 @@ use simulators::DeliveryOutcome;
 use super::{CHART, Deployed, RELEASE, deployed, groups};
 use crate::cluster::{Cluster, source};
 use crate::effects::links_added;
-use crate::environment::{CONNECTION, Options, STAGE, TestEnv, merge};
+use crate::environment::{CONNECTION, Options, STAGE, TestEnv};
 use crate::process::Operator;
 use crate::status::phase;
 use crate::tcp_proxy::TcpProxy;
 use crate::wait::{eventually, must_finish};
+use testkit::resources::merge;
 
 /// Time between two candidates.
 const PACE: Duration = Duration::from_millis(150);

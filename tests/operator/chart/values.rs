@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use testkit::resources::merge;
 
 use super::{CHART, render};
 use crate::cluster::{Cluster, source};
-use crate::environment::merge;
 use crate::wait::eventually;
 
 const NAMESPACE: &str = "hiring";

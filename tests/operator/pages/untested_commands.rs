@@ -60,7 +60,8 @@ fn check_names(command: &str) -> bool {
     let words: Vec<_> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
     let folders = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"]
         .into_iter()
-        .chain(["crates/api/", "crates/engine/", "crates/services/", "crates/test-support/"]);
+        .chain(["crates/api/", "crates/engine/", "crates/k8s-connect/", "crates/kubectl-pad/"])
+        .chain(["crates/services/", "crates/testkit/"]);
     let manifests: Vec<String> = folders
         .map(|folder| std::fs::read_to_string(source(&format!("{folder}Cargo.toml"))).unwrap())
         .collect();
@@ -69,9 +70,7 @@ fn check_names(command: &str) -> bool {
             let is_named = manifests.iter().any(|text| text.contains(&format!("name = \"{name}\"")));
             is_named || exists(&format!("tests/{name}")) || exists(&format!("crates/engine/tests/{name}"))
         }
-        ["--bin", name] => ["src/bin", "simulators/src/bin"].iter().any(|folder| {
-            [name.to_string(), format!("{name}.rs")].iter().any(|name| exists(&format!("{folder}/{name}")))
-        }),
+        ["--bin", name] => exists(&format!("simulators/src/bin/{name}.rs")),
         ["--file" | "--path", file] => exists(file),
         [_, script] if script.ends_with(".sh") => exists(script),
         _ => true,

@@ -11,6 +11,7 @@ use super::untested_commands;
 use crate::chart::{documents, render};
 use crate::cluster::source;
 use crate::environment::{Options, TestEnv};
+use crate::plugin::plugin_program;
 use crate::wait::eventually;
 
 /// Reports whether the outputs on the pages are to be replaced by the current ones.
@@ -47,9 +48,7 @@ pub async fn run_page(page: &'static str, name: &str) {
 /// Starts a shell with kubectl, the plugin, the examples, and the functions for the pages' comments.
 fn shell(env: &TestEnv, folder: &std::path::Path) -> Shell {
     std::fs::create_dir_all(folder.join("bin")).unwrap();
-    for (name, to) in
-        [("bin/kubectl-pad", env!("CARGO_BIN_EXE_kubectl-pad").to_owned()), ("charts", source("charts"))]
-    {
+    for (name, to) in [("bin/kubectl-pad", plugin_program()), ("charts", source("charts").into())] {
         std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
     }
     std::fs::create_dir(folder.join("examples")).unwrap();
@@ -262,7 +261,7 @@ impl Story {
         let [values] = &objects[..] else { panic!("{}: neither resources nor values:\n{text}", self.page) };
         let mut values = values.clone();
         let image = serde_json::json!({"image": {"repository": "registry.example.com/pad-operator"}});
-        crate::environment::merge(&mut values, &image);
+        testkit::resources::merge(&mut values, &image);
         let made = render(&self.env.cluster, "pad-operator", "hiring", &values).await;
         assert!(made.is_ok(), "{}: values that the chart rejects: {made:?}\n{text}", self.page);
     }

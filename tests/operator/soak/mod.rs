@@ -14,9 +14,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 use simulators::{Quota, RateLimit};
+use testkit::ports::free_port;
 
 use crate::environment::{CONFIGURATION, Options, STAGE, TAG, TestEnv};
-use crate::process::free_port;
 use compare::compare;
 use run::SoakRun;
 
@@ -115,8 +115,8 @@ fn options() -> Options {
         "--interview-burst=80",
     ]);
     // They are stopped and resumed: no other process may take their ports in the meantime.
-    options.lever.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    options.interview.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    options.lever.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
+    options.interview.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
     options.interview.quota = Quota { limit: None, ..Quota::default() };
     options
 }

@@ -14,8 +14,9 @@ use super::replicas::Replicas;
 use super::schedule::{Event, FaultPlan, FaultTarget, PauseEnd, SoakService};
 use super::{RULES, Size};
 use crate::cluster::objects;
-use crate::environment::{CONNECTION, TestEnv, merge};
+use crate::environment::{CONNECTION, TestEnv};
 use crate::tcp_proxy::TcpProxy;
+use testkit::resources::merge;
 
 /// Interval between checks of the replicas.
 const SUPERVISE_INTERVAL: Duration = Duration::from_millis(100);

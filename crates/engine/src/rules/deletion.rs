@@ -10,6 +10,7 @@ use api::configuration::DeletionPolicy;
 use api::pad::Phase;
 use api::served_stage_entries::Fingerprint;
 use jiff::Timestamp;
+use services::coderpad::PadRecord;
 use services::lever::Opportunity;
 use std::collections::BTreeSet;
 
@@ -186,9 +187,25 @@ fn remove_attempt(state: &PadState) -> Command {
             Some(attempt) => Command::Search { reference: attempt.reference.clone() },
             None => Command::SetFinalizer(false),
         },
-        CreateOutcome::Searched(found) => match found.last() {
-            Some(record) => Command::DeletePad(record.id.clone()),
-            None => Command::SetFinalizer(false),
-        },
+        CreateOutcome::Searched(found) if found.is_empty() => Command::SetFinalizer(false),
+        CreateOutcome::Searched(found) => remove_found(state, found),
+    }
+}
+
+/// Returns the next command for pads that a search found. A Pad that was restored from a backup may have an open attempt
+/// although the link of its pad is on the candidate: that pad is stored first, and the deletion policy applies to it.
+fn remove_found(state: &PadState, found: &[PadRecord]) -> Command {
+    let links: &[String] = match &state.opportunity {
+        CandidateLookup::NotRead => return Command::ReadOpportunity,
+        CandidateLookup::Read(opportunity) => &opportunity.links,
+        CandidateLookup::NotFound | CandidateLookup::Refused => &[],
+    };
+    let unlinked = found.iter().rev().find(|record| !links.contains(&record.url));
+    match (unlinked, found.first()) {
+        (Some(record), _) => Command::DeletePad(record.id.clone()),
+        (None, Some(record)) => {
+            Command::StorePad { record: Box::new(record.clone()), keep_finalizer: true, claim_link: false }
+        }
+        (None, None) => Command::SetFinalizer(false),
     }
 }

@@ -353,11 +353,16 @@ fn adoption<'a>(
     if !lost.iter().any(|other| age(other) > age(&pad.member)) {
         let serves =
             |other: &SeriesMember| other.is_served() && entry.at.is_some_and(|at| other.serves(at, repeat));
+        let is_storing =
+            |other: &SeriesMember| other.progress == Progress::InProgress && other.pad_id.is_some();
         let is_requested = entry.at.is_some_and(|at| is_requested_for(pad, at));
         return match own {
             Some(own) => Adoption::Adopt(own),
             None if state.others.iter().any(serves) && !is_requested => Adoption::LeaveToAnother,
-            None if !lost.is_empty() => Adoption::Wait,
+            // Its pad serves any entry until its status is written.
+            None if !lost.is_empty() || state.others.iter().any(is_storing) && !is_requested => {
+                Adoption::Wait
+            }
             None => Adoption::Nothing,
         };
     }

@@ -21,7 +21,7 @@ pub use write_back::is_tag_settled;
 use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, ConnectionState, CreateOutcome, PadState, RuleState, StoredPad};
 use api::pad::Phase;
-use api::reason::{CONNECTING, Reason};
+use api::reason::{ConditionReason as _, ConnectionReason, Reason};
 use link::store;
 use services::coderpad::PadKind;
 use std::time::Duration;
@@ -84,8 +84,7 @@ pub fn is_final(state: &PadState) -> bool {
 /// Reports whether a Pad that waits for quota or the hourly limit keeps its state while its changed connection is
 /// probed. The probe takes seconds, and the Pad need not be judged again.
 fn stays_queued(state: &PadState) -> bool {
-    let is_tried =
-        matches!(&state.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
+    let is_tried = matches!(&state.connection, ConnectionState::NotReady { reason, .. } if *reason == ConnectionReason::Connecting);
     is_tried && state.pad.waits_for_room && !state.pad.requested
 }
 
@@ -121,7 +120,7 @@ fn connection_not_usable(state: &PadState) -> Option<Outcome> {
             Some(Outcome::Waiting(Reason::ConnectionNotReady, message))
         }
         ConnectionState::NotReady { name, reason, message } => {
-            let reason = Reason::parse(reason).filter(|reason| reason.needs_a_person());
+            let reason = Reason::parse(reason).filter(|reason| reason.needs_user_action());
             let message = format!("LeverConnection {name} is not Ready: {message}");
             Some(Outcome::Waiting(reason.unwrap_or(Reason::ConnectionNotReady), message))
         }

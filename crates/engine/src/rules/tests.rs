@@ -473,7 +473,18 @@ fn deletion_resolves_requests_in_flight_and_follows_the_policy() {
         Command::Done { again: Some(_), .. }
     ));
     assert!(matches!(mid_flight(CreateOutcome::Completed), Command::Search { .. }));
-    assert!(matches!(mid_flight(CreateOutcome::Searched(vec![record("PAD1", 0)])), Command::DeletePad(_)));
+    let found = || CreateOutcome::Searched(vec![record("PAD1", 0)]);
+    assert!(matches!(mid_flight(found()), Command::ReadOpportunity), "it may be linked");
+    let found_with = |links: Vec<String>| {
+        let mut state = state();
+        attempted(&mut state);
+        (state.pad.deleting, state.create_outcome) = (true, found());
+        state.opportunity = candidate(|opportunity| opportunity.links = links);
+        plan(&state)
+    };
+    assert!(matches!(found_with(Vec::new()), Command::DeletePad(_)));
+    let linked = found_with(vec![record("PAD1", 0).url]);
+    assert!(matches!(linked, Command::StorePad { claim_link: false, .. }), "the policy applies: {linked:?}");
     assert!(matches!(mid_flight(CreateOutcome::Searched(vec![])), Command::SetFinalizer(false)));
 }
 

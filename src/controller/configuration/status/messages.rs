@@ -5,7 +5,7 @@ use super::tests::{
 };
 use super::*;
 use serde_json::{Value, json};
-use test_support::{assert_snapshot, describe};
+use testkit::{assert_snapshot, describe};
 
 fn assert_all(name: &str, cases: Vec<(&str, PadConfigurationStatus)>) {
     let text: String = cases.iter().map(|(case, status)| describe(case, &status.conditions)).collect();

@@ -9,7 +9,7 @@ use crate::lever::UserState;
 use crate::transport::ErrorKind;
 use api::SecretKeyRef;
 use serde_json::json;
-use test_support::{assert_snapshot, describe};
+use testkit::{assert_snapshot, describe};
 
 fn assert_all(name: &str, cases: Vec<(String, LeverConnectionStatus)>) {
     let text: String = cases.iter().map(|(case, status)| describe(case, &status.conditions)).collect();
@@ -93,8 +93,13 @@ fn messages_about_the_services() {
     let performer =
         |user| diagnosis::perform_as_invalid(&connection(json!({"lever": {"performAs": "u-1"}})), user);
     let not_found = SecretError::NotFound { name: name.into(), key: entry.into() };
-    let not_text = SecretError::NotText { name: name.into(), key: entry.into(), instead: "not UTF-8 text" };
-    let no_value = SecretError::KeyMissing { name: name.into(), key: entry.into() };
+    let not_text = SecretError::NotText {
+        name: name.into(),
+        key: entry.into(),
+        instead: "not UTF-8 text",
+        version: String::new(),
+    };
+    let no_value = SecretError::KeyMissing { name: name.into(), key: entry.into(), version: String::new() };
     for (case, diagnosis) in [
         ("the Secret does not exist", secret(not_found)),
         ("the Secret lacks the key", secret(no_value)),
@@ -144,20 +149,20 @@ fn messages_about_the_webhook() {
     };
     let url = Some("hooks.example.com");
     let missed = MissedDelivery { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
-    let missing = SigningTokenStatus::Missing("MESSAGE".into());
+    let missing = SigningTokenStatus::Missing { message: "MESSAGE".into(), version: String::new() };
     let manual = connected(json!({}));
     let managed = connected(json!({"webhook": {"mode": "Managed"}}));
     let mut delivered = manual.clone();
     delivered.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
-    let refusing = |connection: &LeverConnection, reason: &str, ahead| {
+    let refusing = |connection: &LeverConnection, reason: Reason, ahead| {
         let mut connection = connection.clone();
         let refusal = WebhookRefusal { reason: reason.into(), at: Some(at(10)), ahead };
         connection.status.as_mut().unwrap().webhook_refusal = Some(refusal);
         connection
     };
-    let mismatch = refusing(&manual, SIGNATURE_MISMATCH, None);
-    let managed_mismatch = refusing(&managed, SIGNATURE_MISMATCH, None);
-    let skewed = refusing(&manual, CLOCK_SKEW, Some(600));
+    let mismatch = refusing(&manual, Reason::SignatureMismatch, None);
+    let managed_mismatch = refusing(&managed, Reason::SignatureMismatch, None);
+    let skewed = refusing(&manual, Reason::ClockSkew, Some(600));
     let (present, by_hand) = (&SigningTokenStatus::Present { version: String::new() }, &WebhookState::Manual);
     let registered = &WebhookState::Registered { id: "w-1".into() };
     let cases = vec![

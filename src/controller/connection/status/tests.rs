@@ -242,7 +242,7 @@ fn the_failure_that_requires_user_action_is_the_reason() {
 #[test]
 fn unusable_settings_stall_and_the_other_service_is_not_probed() {
     let mut diagnosis = failure(Service::Interview, ErrorKind::Forbidden);
-    diagnosis.reason = "SecretNotFound";
+    diagnosis.reason = Reason::SecretNotFound;
     let status = pass(&connected(json!({})), Services::Unusable(&diagnosis));
     assert_eq!(short(&status, types::READY), "False SecretNotFound");
     assert_eq!(short(&status, types::INTERVIEW_CONNECTED), "False SecretNotFound");
@@ -317,7 +317,8 @@ fn the_webhook_is_verified_only_while_a_token_exists() {
         webhook(&connection, &SigningTokenStatus::Present { version: String::new() }, None).0,
         "True SignatureVerified"
     );
-    let missing = SigningTokenStatus::Missing("Secret acme does not exist.".into());
+    let missing =
+        SigningTokenStatus::Missing { message: "Secret acme does not exist.".into(), version: String::new() };
     assert_eq!(
         webhook(&connection, &missing, None),
         ("False SigningTokenMissing".into(), "Secret acme does not exist.".into())
@@ -448,12 +449,11 @@ fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
         "True SignatureVerified",
         "registered again"
     );
-    let diagnosis =
-        |reason| WebhookState::Failed(Diagnosis::for_webhook(reason, Remedy::UserAction, "Fix it.".into()));
-    let (state, ready, status) = look(&diagnosis("PublicURLMissing"));
+    let diagnosis = |reason| WebhookState::Failed(Diagnosis::for_webhook(reason, "Fix it.".into()));
+    let (state, ready, status) = look(&diagnosis(Reason::PublicURLMissing));
     assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
     assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
-    let (state, ready, status) = look(&diagnosis(SECRET_NOT_OWNED));
+    let (state, ready, status) = look(&diagnosis(Reason::SecretNotOwned));
     assert_eq!((state.as_str(), ready.as_str()), ("False SecretNotOwned", "False SecretNotOwned"));
     assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
 
@@ -511,7 +511,7 @@ fn stages_are_cut_to_the_limits_of_the_schema() {
 /// The webhook server and the leader must compute the same conditions. Otherwise, each would revert the other's write.
 #[test]
 fn a_rejected_webhook_is_reported_until_a_signed_one_is_accepted() {
-    for (reason, ahead) in [(SIGNATURE_MISMATCH, None), (CLOCK_SKEW, Some(600))] {
+    for (reason, ahead) in [(Reason::SignatureMismatch, None), (Reason::ClockSkew, Some(600))] {
         let mut connection = connection(json!({}));
         connection.status = Some(pass(&connection, Services::Connecting));
         let refusal = WebhookRefusal { reason: reason.into(), at: Some(at(10)), ahead };
@@ -526,7 +526,10 @@ fn a_rejected_webhook_is_reported_until_a_signed_one_is_accepted() {
 
         connection.status.as_mut().unwrap().last_webhook_at = Some(at(11));
         let after = pass(&connection, Services::Connecting);
-        assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, SIGNATURE_VERIFIED);
+        assert_eq!(
+            find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason,
+            Reason::SignatureVerified
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use crate::controller::connection::webhook::deletion_blocked;
 use crate::transport::Service;
 use api::condition::{Conditions, types};
 use serde_json::json;
-use test_support::{assert_snapshot, describe};
+use testkit::{assert_snapshot, describe};
 
 fn connection() -> LeverConnection {
     serde_json::from_value(json!({

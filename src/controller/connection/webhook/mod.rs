@@ -23,9 +23,6 @@ use kube::ResourceExt;
 use reconcile::{WebhookError, WebhookReconcile, remove_finalizer};
 use std::sync::Arc;
 
-/// Reason for a Secret that the operator must not write. The connection is not Ready then.
-pub const SECRET_NOT_OWNED: &str = "SecretNotOwned";
-
 /// State of the webhook of a connection.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum WebhookState {
@@ -69,7 +66,7 @@ pub async fn reconcile(
 /// Returns the state after a failure. After a transient one, a registered webhook still counts as registered.
 fn failed(connection: &LeverConnection, before: WebhookState, diagnosis: Diagnosis) -> Probe<WebhookState> {
     let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
-    tracing::warn!(%namespace, connection = %name, reason = diagnosis.reason, "failed to reconcile the webhook in Lever");
+    tracing::warn!(%namespace, connection = %name, reason = diagnosis.reason.as_str(), "failed to reconcile the webhook in Lever");
     let stays = diagnosis.remedy == Remedy::Retry && matches!(before, WebhookState::Registered { .. });
     let facts = if stays { before } else { WebhookState::Failed(diagnosis.clone()) };
     Probe { facts, diagnosis: Some(diagnosis) }
@@ -140,4 +137,39 @@ fn is_gone(error: &ServiceClientError) -> bool {
 /// Reports whether a webhook may exist that must be removed.
 pub fn has_finalizer(connection: &LeverConnection) -> bool {
     connection.finalizers().iter().any(|one| one == names::WEBHOOK_FINALIZER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::reason::ConnectionReason;
+    use serde_json::json;
+
+    #[test]
+    fn a_registered_webhook_stays_registered_after_a_transient_failure() {
+        let connection: LeverConnection = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection", "metadata": {"name": "acme"},
+            "spec": {"lever": {"apiKeySecretRef": {"name": "acme", "key": "l"}},
+                "interview": {"apiKeySecretRef": {"name": "acme", "key": "i"}}},
+        }))
+        .unwrap();
+        let diagnosis = |remedy| Diagnosis {
+            remedy,
+            ..Diagnosis::for_webhook(ConnectionReason::WebhookNotListed, "message".into())
+        };
+        let after = |before: &WebhookState, remedy| {
+            let probe = failed(&connection, before.clone(), diagnosis(remedy));
+            assert_eq!(probe.diagnosis, Some(diagnosis(remedy)));
+            probe.facts
+        };
+        let registered = WebhookState::Registered { id: "w-1".into() };
+        assert_eq!(after(&registered, Remedy::Retry), registered);
+        for (before, remedy) in [
+            (WebhookState::Unknown, Remedy::Retry),
+            (registered.clone(), Remedy::UserAction),
+            (registered, Remedy::Ambiguous),
+        ] {
+            assert_eq!(after(&before, remedy), WebhookState::Failed(diagnosis(remedy)));
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::secrets::SecretError;
 use crate::lever::{self, LeverClient, STAGE_CHANGE_EVENT, Webhook};
 use crate::transport::{ErrorKind, ServiceError};
+use api::reason::ConnectionReason;
 use api::{LeverConnection, SecretKeyRef, names};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -58,7 +59,7 @@ impl From<TokenError> for WebhookError {
                     "{} Set spec.webhook.signingTokenSecretRef to another Secret.",
                     diagnosis::sentence(&text)
                 );
-                Diagnosis::for_webhook("SecretNotWritable", Remedy::UserAction, message).into()
+                Diagnosis::for_webhook(ConnectionReason::SecretNotWritable, message).into()
             }
             TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
         }
@@ -84,7 +85,7 @@ fn not_permitted(error: &str) -> Diagnosis {
          the operator's chart, or use spec.webhook.mode: Manual.",
         diagnosis::sentence(error)
     );
-    Diagnosis::for_webhook("ManagedWebhooksDisabled", Remedy::Ambiguous, message)
+    Diagnosis::for_webhook(ConnectionReason::ManagedWebhooksDisabled, message)
 }
 
 impl WebhookReconcile<'_> {
@@ -96,8 +97,7 @@ impl WebhookReconcile<'_> {
         if !secret.is_ours() {
             return Err(not_owned(&reference, "it lacks the label").into());
         }
-        let shown = self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))?;
-        let (mut listed, mut claimed) = (shown.clone(), false);
+        let (mut listed, mut claimed) = (self.list(connection).await?, false);
         for _ in 0..MAX_WEBHOOK_STEPS {
             let recorded = secret.recorded();
             let facts = WebhookInputs {
@@ -110,8 +110,9 @@ impl WebhookReconcile<'_> {
             };
             match plan(&facts) {
                 WebhookCommand::Settled(id) => {
-                    let is_news = recorded.iter().any(|one| one.id == id && !one.listed);
-                    if is_news && shown.iter().any(|one| one.id == id) {
+                    let is_unconfirmed = recorded.iter().any(|one| one.id == id && !one.listed);
+                    // Once per webhook: if it is missing later, it was removed and must be created again.
+                    if is_unconfirmed && self.list(connection).await?.iter().any(|one| one.id == id) {
                         secret.confirm(&id).await?;
                     }
                     return Ok(id);
@@ -132,6 +133,10 @@ impl WebhookReconcile<'_> {
             }
         }
         Err(TokenError::Conflict.into())
+    }
+
+    async fn list(&self, connection: &LeverConnection) -> Result<Vec<Webhook>, Diagnosis> {
+        self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))
     }
 
     /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key
@@ -265,7 +270,9 @@ impl WebhookReconcile<'_> {
                 Some((reason, hint)) => {
                     let message =
                         diagnosis::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
-                    Diagnosis::for_webhook(reason, Remedy::Ambiguous, message).into()
+                    let diagnosis = Diagnosis::for_webhook(reason, message);
+                    // Retried, because nothing reports that the operator may read the Secret now.
+                    Diagnosis { remedy: Remedy::Ambiguous, ..diagnosis }.into()
                 }
                 None => WebhookError::Failure(error.into()),
             }
@@ -296,13 +303,13 @@ fn refused(error: &ServiceError) -> Diagnosis {
     let message = format!(
         "{error} Lever accepts only https URLs that it can reach: check the operator's --public-url."
     );
-    Diagnosis::for_webhook("WebhookRefused", Remedy::Ambiguous, message)
+    Diagnosis::for_webhook(ConnectionReason::WebhookRefused, message)
 }
 
 fn no_secret() -> Diagnosis {
     let message = "spec.webhook.signingTokenSecretRef is not set. Set it to a Secret name and a key: the operator \
                    creates the Secret and stores the signature token in it.";
-    Diagnosis::for_webhook("SigningTokenMissing", Remedy::UserAction, message.into())
+    Diagnosis::for_webhook(ConnectionReason::SigningTokenMissing, message.into())
 }
 
 fn no_public_url(path: &str) -> Diagnosis {
@@ -310,7 +317,7 @@ fn no_public_url(path: &str) -> Diagnosis {
         "The public URL of the operator is not set, so no webhook is registered. Set --public-url (publicURL in the \
          values of the chart), or use spec.webhook.mode: Manual and the path {path}."
     );
-    Diagnosis::for_webhook("PublicURLMissing", Remedy::UserAction, message)
+    Diagnosis::for_webhook(ConnectionReason::PublicURLMissing, message)
 }
 
 fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
@@ -320,7 +327,7 @@ fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
          pad-operator.",
         reference.name
     );
-    Diagnosis::for_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
+    Diagnosis::for_webhook(ConnectionReason::SecretNotOwned, message)
 }
 
 /// Returns the diagnosis for a webhook that the operator created but Lever does not list. The operator cannot check
@@ -335,7 +342,7 @@ fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id
         secret.name,
         names::WEBHOOKS_PREFIX,
     );
-    Diagnosis::for_webhook("WebhookNotListed", Remedy::UserAction, message)
+    Diagnosis::for_webhook(ConnectionReason::WebhookNotListed, message)
 }
 
 fn diagnose_lever(error: &ServiceError, connection: &LeverConnection) -> Diagnosis {

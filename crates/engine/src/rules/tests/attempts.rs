@@ -121,6 +121,15 @@ fn several_pads_that_lost_their_status_each_adopt_their_own_pad() {
         "the older one has its pad"
     );
     assert_eq!(beside(Progress::NotCounted), "created");
+    let mut stored = read(|_| {});
+    stored.pad.member = member(1, Progress::InProgress);
+    let other = SeriesMember { pad_id: Some("PAD2".into()), ..member(2, Progress::InProgress) };
+    stored.others = vec![other];
+    assert_eq!(
+        reason(&stored),
+        "waits: CreateOutcomeUnknown",
+        "the other one has its pad, but no status yet"
+    );
     assert_eq!(
         beside(Progress::Ended { entry: at(ENTRY_TIME_MS - 9), at: at(ENTRY_TIME_MS - 5) }),
         "created"

@@ -48,7 +48,7 @@ fn action(state: &PadState, stands: PadHealth) -> String {
 fn a_stalled_or_long_waiting_pad_needs_attention() {
     let stands = |readiness, seconds| {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
-        conditions.ready(readiness, "Reason", "message");
+        conditions.ready(readiness, Reason::Open, "message");
         PadHealth::from_conditions(&conditions.finish(), Timestamp::from_second(seconds).unwrap())
     };
     assert_eq!(stands(Readiness::Stalled, 0), PadHealth::Failing);

@@ -8,7 +8,7 @@ use crate::status::status;
 use api::pad::Pad;
 use api::{configuration::Note, configuration::StatusTags};
 use serde_json::json;
-use test_support::{assert_snapshot, describe};
+use testkit::{assert_snapshot, describe};
 
 fn stored_pad(phase: Option<Phase>) -> Pad {
     serde_json::from_value(json!({

@@ -5,7 +5,7 @@
 //! module makes the choice. The rules are from Go's golang.org/x/net/http/httpproxy.
 
 use anyhow::{Context as _, bail};
-use axum::http::Uri;
+use hyper::Uri;
 use std::net::IpAddr;
 
 /// Returns the proxy for a cluster, if there is one. `explicit` is `proxy-url` of the kubeconfig; NO_PROXY does not

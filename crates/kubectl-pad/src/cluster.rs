@@ -2,13 +2,13 @@
 
 use crate::cli::KubeArgs;
 use anyhow::{Context, bail};
+use api::decode::{Decoded, split};
+use api::trimmed_objects::ManagedKind;
+use api::{LeverConnection, Pad, PadConfiguration};
+use k8s_connect::Cluster;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Resource};
-use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
-use pad_operator::k8s::connect;
-use pad_operator::k8s::decode::{Decoded, split};
-use pad_operator::k8s::trimmed_objects::ManagedKind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
@@ -48,7 +48,7 @@ impl TargetCluster {
             ),
             None => None,
         };
-        let found = connect::Cluster::find(file, &options);
+        let found = Cluster::find(file, &options);
         let found = found.await.context("no cluster configured: set KUBECONFIG, or use --kubeconfig FILE")?;
         let namespace = kube.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
         Ok(Self { client: found.client()?.0, namespace })
@@ -186,8 +186,8 @@ fn with_hint(error: kube::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
-    use axum::http::{Request, Response};
+    use http::{Request, Response};
+    use kube::client::Body;
     use serde_json::{Value, json};
     use std::convert::Infallible;
 
@@ -202,13 +202,13 @@ mod tests {
         let list = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "PadList", "metadata": {}, "items": items});
         let refusal = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "BadRequest", "code": 400,
             "message": "Unable to find pads that match field selector: field label not supported: spec.opportunityID"});
-        let respond = move |request: &Request<kube::client::Body>| -> (u16, Value) {
+        let respond = move |request: &Request<Body>| -> (u16, Value) {
             let query = request.uri().query().unwrap_or_default();
             if query.contains("fieldSelector") { (400, refusal.clone()) } else { (200, list.clone()) }
         };
-        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+        let service = tower::service_fn(move |request: Request<Body>| {
             let (code, body) = respond(&request);
-            let response = Response::builder().status(code).body(Body::from(body.to_string()));
+            let response = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
             async move { Ok::<_, Infallible>(response.unwrap()) }
         });
         TargetCluster { client: Client::new(service, "hiring"), namespace: "hiring".into() }

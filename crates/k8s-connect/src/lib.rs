@@ -2,13 +2,14 @@
 //! forwarding.
 //!
 //! TCP keep-alive detects a peer that is gone. It does not detect a load balancer, proxy or tunnel that acknowledges
-//! all data and forwards none. [`ApiServerProbe`](super::api_server_probe::ApiServerProbe) detects it and closes all
-//! connections.
+//! all data and forwards none. The operator probes for it, and closes all connections with
+//! [`ApiServerConnections::close_all`].
 
-use super::proxy;
+mod proxy;
+
 use anyhow::Context as _;
-use axum::http::Uri;
-use axum::http::header::HeaderValue;
+use hyper::Uri;
+use hyper::header::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as HttpClient;

@@ -2,6 +2,8 @@
 //!
 //! Each test runs 256 cases, or the number in PROPTEST_CASES (`make fuzz`), and prints the number of cases.
 
+#![allow(clippy::unwrap_used)] // Test code.
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};

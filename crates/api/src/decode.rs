@@ -4,8 +4,8 @@
 //! The schema does not exclude such objects. API servers accept lists in fields with a `format`, and a newer version of
 //! the CustomResourceDefinitions may have permitted the object.
 
-use super::trimmed_objects::{ManagedKind, Metadata, names_of_kind};
-use api::schema;
+use crate::schema;
+use crate::trimmed_objects::{ManagedKind, Metadata, names_of_kind};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -119,7 +119,7 @@ fn collect_unusable(value: &Value, path: &str, found: &mut Vec<String>) {
         Value::Array(items) => {
             for item in items {
                 let name = item.get("type").and_then(Value::as_str).unwrap_or_default();
-                collect_unusable(item, &format!("{path}[{}]", api::sanitize::one_line(name, 64)), found);
+                collect_unusable(item, &format!("{path}[{}]", crate::sanitize::one_line(name, 64)), found);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -165,8 +165,8 @@ pub fn split<K: ManagedKind>(listed: impl IntoIterator<Item = Decoded<K>>) -> (V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::condition::types;
-    use api::{HasConditions, LeverConnection, Pad, PadConfiguration, crd};
+    use crate::condition::types;
+    use crate::{HasConditions, LeverConnection, Pad, PadConfiguration, crd};
     use jiff::Timestamp;
     use serde_json::json;
 

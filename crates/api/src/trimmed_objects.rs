@@ -3,11 +3,11 @@
 //! Managed fields repeat the name of each field of an object for each of its writers. Each answer and each event of the
 //! API server contains them, and decoding them took longer than decoding all other fields (docs/performance.md).
 
-use api::{LeverConnection, Pad, PadConfiguration};
+use crate::{LeverConnection, Pad, PadConfiguration};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::Resource;
 use kube::core::object::{HasSpec, HasStatus};
-use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
@@ -47,11 +47,6 @@ impl ManagedKind for Pad {
 #[serde(transparent)]
 pub struct Trimmed<K>(pub K);
 
-/// Returns the API of a kind in one namespace. Its answers are decoded without managed fields and labels.
-pub fn trimmed_api<K: ManagedKind>(client: &Client, namespace: &str) -> Api<Trimmed<K>> {
-    Api::namespaced(client.clone(), namespace)
-}
-
 impl<'de, K: ManagedKind> Deserialize<'de> for Trimmed<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let TrimmedParts { metadata, spec, status } =
@@ -72,7 +67,7 @@ struct TrimmedParts<Spec, Status> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
     creation_timestamp: Option<Time>,
     deletion_grace_period_seconds: Option<i64>,
@@ -130,7 +125,7 @@ macro_rules! names_of_kind {
         }
     };
 }
-pub(super) use names_of_kind;
+pub(crate) use names_of_kind;
 
 impl<K: ManagedKind> Resource for Trimmed<K> {
     names_of_kind!();

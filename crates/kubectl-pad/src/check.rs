@@ -143,7 +143,7 @@ fn exit_code(status: &Status) -> anyhow::Result<u8> {
 mod tests {
     use super::*;
     use crate::cli::ReportFormat;
-    use axum::http::{Request, Response};
+    use http::{Request, Response};
     use serde_json::{Value, json};
 
     fn pod(ready: &str, container: &Value) -> Pod {
@@ -237,7 +237,7 @@ mod tests {
             let error = check(&cluster, &args).await.unwrap_err();
             text.push_str(&format!("# {case}\n\nerror: {error:#}\n\n"));
         }
-        test_support::assert_snapshot("kubectl-pad-check", text.trim_end());
+        testkit::assert_snapshot("kubectl-pad-check", text.trim_end());
     }
 
     /// Answers one list of Pods, then one exec with a report and exit code 1.

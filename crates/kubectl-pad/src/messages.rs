@@ -2,15 +2,14 @@
 
 use crate::cli::{CreateArgs, PluginCli, PluginCommand};
 use crate::cluster::{Snapshot, TargetCluster};
-use crate::help::long_help;
 use crate::{actions, candidate_argument, status};
-use axum::body::Body;
-use axum::http::{Method, Request, Response};
 use clap::{CommandFactory as _, Parser as _};
+use http::{Method, Request, Response};
+use kube::client::Body;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
-use test_support::assert_snapshot;
+use testkit::{assert_snapshot, long_help};
 
 const CANDIDATE: &str = "6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0";
 const NEW: &str = "11111111-aaa6-48cd-b8e3-7ee5a92e92e0";
@@ -86,7 +85,7 @@ fn failure(code: u16, reason: &str) -> (u16, Value) {
 
 /// Lists, gets, patches and creates; a watch never reports anything. `denied`: answers everything with this code.
 fn cluster(denied: Option<u16>) -> TargetCluster {
-    let service = tower::service_fn(move |request: Request<kube::client::Body>| async move {
+    let service = tower::service_fn(move |request: Request<Body>| async move {
         let query = request.uri().query().unwrap_or_default().to_owned();
         if query.contains("watch=true") {
             std::future::pending::<()>().await;
@@ -104,7 +103,7 @@ fn cluster(denied: Option<u16>) -> TargetCluster {
         let (code, answer) = match (denied, request.method(), name.as_deref()) {
             (Some(code), ..) => failure(code, "Denied"),
             (None, &Method::POST, _) => {
-                let body = axum::body::to_bytes(Body::new(request.into_body()), usize::MAX).await.unwrap();
+                let body = request.into_body().collect_bytes().await.unwrap();
                 (201, serde_json::from_slice(&body).unwrap())
             }
             (None, _, Some(name)) => match named(name) {
@@ -118,7 +117,7 @@ fn cluster(denied: Option<u16>) -> TargetCluster {
                 (200, list)
             }
         };
-        let response = Response::builder().status(code).body(Body::from(answer.to_string()));
+        let response = Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()));
         Ok::<_, Infallible>(response.unwrap())
     });
     TargetCluster::with_client(kube::Client::new(service, "hiring"), "hiring")

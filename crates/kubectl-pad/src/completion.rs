@@ -3,10 +3,10 @@
 
 use crate::cli::{KubeArgs, PluginCli};
 use crate::cluster::{TargetCluster, list};
+use api::{LeverConnection, Pad, PadConfiguration};
 use clap::{Arg, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use kube::ResourceExt;
-use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
 use std::time::Duration;
 
 /// Program name under which kubectl requests completions.

@@ -1,7 +1,7 @@
 //! The candidate argument: the URL of a profile in Lever, or an opportunity ID.
 
 use anyhow::{Context, bail};
-use pad_operator::api::names::is_opportunity_id;
+use api::names::is_opportunity_id;
 use url::Url;
 
 /// Returns the opportunity ID from the user's input.

@@ -11,9 +11,6 @@ mod cli;
 mod cluster;
 mod completion;
 #[cfg(test)]
-#[path = "../../snapshots/help.rs"]
-mod help;
-#[cfg(test)]
 mod messages;
 mod status;
 
@@ -57,7 +54,7 @@ fn print_error(text: &str) {
 /// Returns the text without control characters. Text from the cluster, such as a tag, may contain characters that
 /// manipulate the terminal.
 fn sanitize(text: &str) -> String {
-    pad_operator::sanitize::lines(text)
+    api::sanitize::lines(text)
 }
 
 /// Runs a command. Returns its output and its exit code.

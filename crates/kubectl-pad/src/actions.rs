@@ -6,14 +6,14 @@ use crate::cli::CreateArgs;
 use crate::cluster::{TargetCluster, list};
 use crate::status::table;
 use anyhow::{Context, bail};
+use api::condition::{self, types};
+use api::names::{MANAGED_BY_LABEL, RECONCILE_REQUESTED_AT, opportunity_digest};
+use api::pad::{Phase, Trigger, TriggerSource};
+use api::pad_builder;
+use api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Resource, ResourceExt};
-use pad_operator::api::condition::{self, types};
-use pad_operator::api::names::{MANAGED_BY_LABEL, RECONCILE_REQUESTED_AT, opportunity_digest};
-use pad_operator::api::pad::{Phase, Trigger, TriggerSource};
-use pad_operator::api::pad_builder;
-use pad_operator::api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::{Debug, Write};
@@ -271,7 +271,7 @@ mod tests {
     fn generated_name_is_free_and_never_one_of_the_operators() {
         let first = free_name("phone-screen", "op-1", Vec::new());
         assert_eq!(first, format!("phone-screen-{}-by-hand-1", opportunity_digest("op-1")));
-        assert_eq!(pad_operator::api::names::pad_number(&first, "phone-screen", "op-1"), None);
+        assert_eq!(api::names::pad_number(&first, "phone-screen", "op-1"), None);
         let second = free_name("phone-screen", "op-1", vec![first, "other".into()]);
         assert!(second.ends_with("-by-hand-2"), "{second}");
     }

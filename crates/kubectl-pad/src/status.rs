@@ -2,13 +2,13 @@
 //! automatically.
 
 use crate::cluster::Snapshot;
+use api::condition::{Condition, Status, find, is_true, types};
+use api::connection::Quota;
+use api::pad::Phase;
+use api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use pad_operator::api::condition::{Condition, Status, find, is_true, types};
-use pad_operator::api::connection::Quota;
-use pad_operator::api::pad::Phase;
-use pad_operator::api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 

@@ -49,12 +49,12 @@ dev: control-plane ## Run a control plane, the simulators and the operator while
 check: control-plane ## Run the tests of one area, such as AREA=sync; in the control plane of `make dev`, if it runs.
 	@test -n '$(AREA)' || { echo 'check: AREA is not set. Example: make check AREA=sync' >&2; exit 1; }
 	@echo '==> check: building'
-	cargo test --locked --no-run -p pad-operator -p kubectl-pad -p demo -p api -p engine -p services \
+	cargo test --locked --no-run -p pad-operator -p kubectl-pad -p demo -p api -p engine -p services -p http-client -p lever -p coderpad \
 	  --test operator --test program --test demo --lib --bin kubectl-pad
 	@echo '==> check: $(AREA)'
 	@kept="$${CARGO_TARGET_DIR:-target}/debug/kept-control-plane"; \
 	  if [ -e "$$kept" ]; then export CONTROL_PLANE="$$kept"; fi; \
-	  cargo test --quiet --locked -p pad-operator -p kubectl-pad -p demo -p api -p engine -p services \
+	  cargo test --quiet --locked -p pad-operator -p kubectl-pad -p demo -p api -p engine -p services -p http-client -p lever -p coderpad \
 	  --test operator --test program --lib --bin kubectl-pad -- '$(AREA)'
 
 .PHONY: test
@@ -84,9 +84,9 @@ soak: control-plane ## Inject random faults for some minutes, then compare the r
 .PHONY: fuzz
 fuzz: control-plane ## Run the tests on random inputs with many more cases. PROPTEST_CASES=.
 	@echo '==> fuzz: building'
-	cargo test --locked -p pad-operator -p api -p engine --lib --test operator --no-run
+	cargo test --locked -p pad-operator -p api -p engine -p lever -p coderpad --lib --test operator --no-run
 	@echo '==> fuzz: decoders and encoders'
-	@PROPTEST_CASES=$${PROPTEST_CASES:-4000} cargo test --quiet --locked -p pad-operator -p api -p engine --lib -- \
+	@PROPTEST_CASES=$${PROPTEST_CASES:-4000} cargo test --quiet --locked -p pad-operator -p api -p engine -p lever -p coderpad --lib -- \
 	  fuzz any_ titles_are --nocapture
 	@echo '==> fuzz: objects through the API server'
 	@PROPTEST_CASES=$${PROPTEST_CASES:-1000} cargo test --quiet --locked -p pad-operator --test operator -- \

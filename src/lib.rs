@@ -12,24 +12,21 @@
 //!    ([`engine::event`]). Then the rules decide again, until they are done.
 //! 6. **Status**: the final state becomes the complete status, which is written if it differs ([`engine::status`]).
 //!
-//! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`sync`] detects changes
+//! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`controller::sync`] detects changes
 //! without a webhook and adds hints for the affected Pads. [`lever`] and [`coderpad`] are the clients of the two
-//! services, over a shared [`transport`] and independent of Kubernetes. [`k8s`] watches and writes Kubernetes objects.
-//! [`run`] connects all components. [`check`] tries both accounts without any of them.
+//! services, over one [`http_client`]; these crates do not depend on Kubernetes. [`k8s`] watches and writes Kubernetes
+//! objects. [`run`] connects all components. [`check`] tries both accounts without any of them.
 
 pub use ::api;
 pub use api::sanitize;
+pub mod admin;
 pub mod check;
 pub mod cli;
-pub mod coderpad;
 pub mod controller;
 pub mod k8s;
-pub mod lever;
 mod listen;
 pub mod run;
 #[cfg(test)]
 mod snapshots;
-pub mod sync;
 pub mod telemetry;
-pub mod transport;
 pub mod webhook;

@@ -3,6 +3,7 @@
 //! Every replica watches and answers webhooks. The lease holder also reconciles; losing the Lease ends the process
 //! immediately. On SIGTERM, the process stops accepting work, completes requests in flight, and releases the Lease.
 
+use crate::admin::{Admin, ReplicaReadiness};
 use crate::cli::RunArgs;
 use crate::controller::configuration::duplicate_rules::Duplicates;
 use crate::controller::fair_share::FairShare;
@@ -11,20 +12,19 @@ use crate::controller::quotas::Quotas;
 use crate::controller::service_clients::ServiceClientCache;
 use crate::controller::{self, Context, Settings};
 use crate::k8s::api_server_probe::{ApiServerProbe, ProbeClients};
+use crate::k8s::inventory_metrics::InventoryMetrics;
 use crate::k8s::leader_election::Leadership;
 use crate::k8s::secrets::Secrets;
 use crate::k8s::{Caches, WatchScope};
 use crate::listen::listen;
-use crate::telemetry::admin::{Admin, ReplicaReadiness};
 use crate::telemetry::health::Health;
-use crate::telemetry::inventory_metrics::InventoryMetrics;
 use crate::telemetry::process::ProcessMetrics;
-use crate::transport::{self, RateLimit, Transport, TransportSettings};
 use crate::webhook::{self, Receiver};
 use anyhow::Context as _;
 use api::FIELD_MANAGER;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
+use http_client::{RateLimit, Transport, TransportSettings};
 use k8s_connect::Cluster;
 use kube::Client;
 use kube::config::KubeConfigOptions;
@@ -61,7 +61,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let transport =
-        Transport::new(transport_settings(&args), transport::TransportMetrics::new(&mut registry))
+        Transport::new(transport_settings(&args), http_client::TransportMetrics::new(&mut registry))
             .context("cannot set up the HTTP client")?;
     let receiver_metrics = webhook::WebhookMetrics::new(&mut registry);
     let metrics = controller::metrics::ControllerMetrics::new(&mut registry);
@@ -183,7 +183,7 @@ impl Reconciler<'_> {
                 ("LeverConnections", controller::connection::run(context.clone(), stop.clone()).boxed()),
                 ("PadConfigurations", controller::configuration::run(context.clone(), stop.clone()).boxed()),
                 ("Pads", controller::pad::run(context.clone(), stop.clone()).boxed()),
-                ("sync", crate::sync::run(context, stop.clone()).boxed()),
+                ("sync", crate::controller::sync::run(context, stop.clone()).boxed()),
             ];
             for (part, task) in parts {
                 let name = format!("{part}{place}");

@@ -31,13 +31,13 @@ fn one_line(text: &str) -> String {
 /// Files whose messages only a real API server or service provokes: the tests in `tests/operator` cover them.
 const NOT_SHOWN: [&str; 8] = [
     "crates/engine/src/observe.rs",
+    "crates/http-client/src",
     "crates/services/src",
     "src/check/connection.rs",
     "src/controller/connection/observe.rs",
     "src/controller/service_clients.rs",
     "src/run.rs",
     "src/telemetry",
-    "src/transport",
 ];
 
 #[test]
@@ -48,9 +48,12 @@ fn every_message_has_a_snapshot() {
     }
     let sources = [
         "src",
+        "crates/coderpad/src",
         "crates/engine/src",
+        "crates/http-client/src",
         "crates/k8s-connect/src",
         "crates/kubectl-pad/src",
+        "crates/lever/src",
         "crates/services/src",
     ]
     .map(|folder| literals::messages(&root().join(folder)));
@@ -126,7 +129,7 @@ fn validation_messages(schema: &serde_json::Value, found: &mut BTreeSet<String>)
 #[test]
 fn help_texts_of_the_metrics() {
     let mut registry = prometheus_client::registry::Registry::default();
-    crate::transport::TransportMetrics::new(&mut registry);
+    http_client::TransportMetrics::new(&mut registry);
     crate::webhook::WebhookMetrics::new(&mut registry);
     crate::controller::metrics::ControllerMetrics::new(&mut registry);
     let mut text = String::new();

@@ -1,11 +1,11 @@
 //! Requests of a check: the operator's own HTTP client, with a fixed pace and a maximum number of requests.
 
 use super::shape::shape;
-use crate::transport::{
+use anyhow::Context as _;
+use http_client::{
     AnswerHead, Call, ErrorKind, Priority, RateLimit, Service, ServiceClient, ServiceError, SetupError,
     Transport, TransportMetrics, TransportSettings, api_key,
 };
-use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -6,8 +6,8 @@ use super::network::{self, Route};
 use super::report::{Finding, Level, Section, Topic};
 use super::service_findings::{Endpoint, is_final, plural};
 use super::target::{Account, Target};
-use crate::coderpad::{PadPage, PadSort, QuestionRecord};
-use crate::transport::{AnswerPart, ErrorKind, Oddities, Service, ServiceError};
+use coderpad::{PadPage, PadSort, QuestionRecord};
+use http_client::{AnswerPart, ErrorKind, Oddities, Service, ServiceError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use services::coderpad::{self as types, RawQuestion, RawQuota};
@@ -140,7 +140,7 @@ impl InterviewCheck<'_> {
     async fn second_page(&self, first: &PadPage, endpoint: &Url) -> Option<Finding> {
         let mut url = endpoint.clone();
         url.set_query(Some(first.next.as_ref()?.query()));
-        let answer = self.caller.send(crate::transport::Call::get(LIST_PADS, url)).await;
+        let answer = self.caller.send(http_client::Call::get(LIST_PADS, url)).await;
         Some(match &answer.result {
             Ok(answer) => findings::second_page(first, answer, endpoint, PadSort::Updated),
             Err(error) => Finding::failure(

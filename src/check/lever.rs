@@ -6,10 +6,10 @@ use super::network::{self, Route};
 use super::report::{Finding, Level, Section, Topic};
 use super::service_findings::{Endpoint, is_final, plural};
 use super::target::{Account, Target};
-use crate::lever::{LeverStage, Opportunity, Webhook, permission};
-use crate::transport::{AnswerPart, Oddities, Service};
 use engine::wording::lever_permission;
+use http_client::{AnswerPart, Oddities, Service};
 use jiff::Timestamp;
+use lever::{LeverStage, Opportunity, Webhook, permission};
 use serde_json::Value;
 use services::lever::{
     self as types, GET_OPPORTUNITY, GET_USER, LIST_DELETED, LIST_NOTES, LIST_OPPORTUNITIES, LIST_STAGES,
@@ -330,5 +330,5 @@ async fn reach(url: &str) -> Result<u16, String> {
         .map_err(|error| error.to_string())?;
     let url = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
     let answer = client.get(&url).send().await;
-    answer.map(|answer| answer.status().as_u16()).map_err(|error| crate::transport::root_cause(&error))
+    answer.map(|answer| answer.status().as_u16()).map_err(|error| http_client::root_cause(&error))
 }

@@ -3,8 +3,8 @@
 use super::report::{Finding, Topic};
 use super::service_findings::plural;
 use super::target::Rule;
-use crate::lever::{LeverStage, Opportunity, STAGE_CHANGE_EVENT, Webhook};
-use crate::transport::{AnswerPart, Oddities};
+use http_client::{AnswerPart, Oddities};
+use lever::{LeverStage, Opportunity, STAGE_CHANGE_EVENT, Webhook};
 use serde_json::Value;
 use services::lever::{self as types, ListPage};
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,9 +24,9 @@ pub use write_test::{WriteOptions, write_and_clean_up};
 
 use crate::cli::{CheckArgs, ReportFormat};
 use crate::run::stop_on_signal;
-use crate::transport::Service;
 use calls::{Caller, Pace, Recorder};
 use coderpad::InterviewCheck;
+use http_client::Service;
 use lever::LeverCheck;
 use std::io::Write as _;
 use std::path::PathBuf;

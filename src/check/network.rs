@@ -1,7 +1,7 @@
 //! The way to a service: DNS, proxy, TLS, latency and the difference of the clocks.
 
 use super::report::{Finding, Level, Topic};
-use crate::transport::{AnswerHead, Service, ServiceError};
+use http_client::{AnswerHead, Service, ServiceError};
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;

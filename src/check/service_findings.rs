@@ -3,7 +3,7 @@
 use super::calls::Answer;
 use super::network::url_setting;
 use super::report::{Finding, Level, Topic};
-use crate::transport::{ErrorKind, Service, ServiceError};
+use http_client::{ErrorKind, Service, ServiceError};
 
 /// Endpoint whose permission is checked by one request.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 //! the backoff, because it may fix the cause. The state is in memory only: after a restart, the object is retried once
 //! immediately.
 
+use engine::backoff::exponential;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,7 +37,7 @@ impl Backoff {
         let inputs = fingerprint(inputs);
         let before = self.0.as_ref().filter(|failures| failures.inputs == inputs);
         let count = before.map_or(0, |failures| failures.count).saturating_add(1);
-        let delay = BACKOFF_INITIAL.saturating_mul(1 << (count - 1).min(10)).min(BACKOFF_MAX);
+        let delay = exponential(BACKOFF_INITIAL, BACKOFF_MAX, count);
         let delay = jittered(delay, inputs ^ u64::from(count));
         self.0 = Some(Failures { inputs, count, until: Instant::now() + delay });
         delay

@@ -3,10 +3,10 @@
 //! used for Pads only after `GET /organization` has confirmed the known organization: the one in the status of the
 //! connection, or one that a user has accepted.
 
-use crate::coderpad::{self, InterviewClient};
-use crate::transport::ServiceError;
 use api::sanitize;
 use api::{LeverConnection, names};
+use coderpad::{self, InterviewClient};
+use http_client::ServiceError;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::fmt;
@@ -176,7 +176,7 @@ impl KeyOrganization {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::transport::testing::transport;
+    use http_client::testing::transport;
     use serde_json::json;
     use url::Url;
     use wiremock::matchers::path;

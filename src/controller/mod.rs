@@ -15,11 +15,12 @@ pub mod quotas;
 pub mod runtime;
 pub mod schedule;
 pub mod service_clients;
+pub mod sync;
 pub mod work_queue;
 
+use crate::controller::sync::requests::SyncQueue;
 use crate::k8s::ObjectKey;
 use crate::k8s::{Cache, WatchScope, secrets::Secrets, with_timeout};
-use crate::sync::requests::SyncQueue;
 use api::LeverConnection;
 use configuration::duplicate_rules::Duplicates;
 use engine::warning_events;

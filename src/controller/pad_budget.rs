@@ -6,8 +6,8 @@
 
 use super::quotas::{self, Quotas};
 use crate::k8s::ObjectKey;
-use crate::transport::AccountId;
 use engine::rolling_limit::{LimitExceeded, WINDOW, is_in_window, limit_exceeded};
+use http_client::AccountId;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};

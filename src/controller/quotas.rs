@@ -4,7 +4,7 @@
 //! the count in all namespaces, because they share the plan (contract C8, F2).  Each probe resets the count. Creations
 //! during a probe are subtracted from its result: one pad too few until the next probe is better than a billed one.
 
-use crate::transport::AccountId;
+use http_client::AccountId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 
 use super::backoff::jittered;
 use crate::k8s::ObjectKey;
-use api::LeverConnection;
+use engine::backoff::exponential;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -29,11 +29,6 @@ pub fn now() -> Timestamp {
 pub fn now_ms() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
-}
-
-/// Returns the polling interval of a connection. None: only on request.
-pub fn interval(connection: &LeverConnection) -> Option<Duration> {
-    Some(Duration::from(connection.spec.sync.interval)).filter(|interval| !interval.is_zero())
 }
 
 /// Result of the last poll of an object, and the schedule of the next one.
@@ -86,8 +81,7 @@ fn with_jitter(interval: Duration, seed: impl Hash) -> Duration {
 /// Returns the delay after a number of consecutive failures. It grows exponentially up to the interval, if set. A
 /// longer delay that the service requested takes precedence.
 pub fn after_failures(failures: u32, interval: Option<Duration>, asked_for: Option<Duration>) -> Duration {
-    let pause =
-        RETRY_DELAY_INITIAL.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_DELAY_MAX);
+    let pause = exponential(RETRY_DELAY_INITIAL, RETRY_DELAY_MAX, failures);
     let pause = interval.map_or(pause, |interval| pause.min(interval));
     pause.max(asked_for.unwrap_or_default().min(REQUEUE_RETRY_AFTER_MAX))
 }

@@ -3,13 +3,13 @@
 //! must never be sent to a URL that the cluster administrator has not allowed.
 
 use super::coderpad_organization::{KeyOrganization, Organization};
-use crate::coderpad::InterviewClient;
 use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, Secrets};
-use crate::lever::LeverClient;
-use crate::transport::{self, Priority, Service, SetupError, Transport};
 use api::LeverConnection;
 use api::names::sha256_hex;
+use coderpad::InterviewClient;
+use http_client::{Priority, Service, SetupError, Transport};
+use lever::LeverClient;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
@@ -117,7 +117,7 @@ pub enum ServiceClientError {
     #[error("{source}")]
     Unconfirmed {
         /// Error of the call.
-        source: transport::ServiceError,
+        source: http_client::ServiceError,
     },
 }
 

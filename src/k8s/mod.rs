@@ -3,6 +3,7 @@
 
 pub mod api_server_probe;
 pub mod cache;
+pub mod inventory_metrics;
 pub mod leader_election;
 pub mod pad_index;
 pub mod pads;

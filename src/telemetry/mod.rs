@@ -1,8 +1,6 @@
 //! Telemetry of the operator: log lines, metrics, traces, health.
 
-pub mod admin;
 pub mod health;
-pub mod inventory_metrics;
 pub mod logging;
 pub mod process;
 pub mod traces;

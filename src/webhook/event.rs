@@ -3,11 +3,11 @@
 //! The signature covers only the token and the time. Anybody who has seen one delivery can change the rest, so the rest
 //! is only a hint: it selects the candidate to read from Lever, and is never used as data.
 
-use crate::lever::STAGE_CHANGE_EVENT;
 use api::names::{TOKEN_MARK, is_opportunity_id};
 use aws_lc_rs::hmac;
 use engine::stage_change::StageChangeEvent;
 use jiff::Timestamp;
+use lever::STAGE_CHANGE_EVENT;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::time::Duration;

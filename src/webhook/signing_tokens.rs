@@ -8,6 +8,7 @@ use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, SecretValue, Secrets};
 use api::sanitize;
 use api::{LeverConnection, SecretKeyRef};
+use engine::backoff::exponential;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, select_all};
 use futures::{FutureExt, StreamExt};
@@ -194,9 +195,8 @@ impl TokenWatcher {
                 self.tokens.store(&key, value.value.expose_secret());
             }
             Some(Err(SecretError::Unreadable { .. })) | None => {
-                let pause =
-                    TOKEN_BACKOFF_INITIAL.saturating_mul(1 << wanted.failures.min(10)).min(TOKEN_BACKOFF_MAX);
                 wanted.failures = wanted.failures.saturating_add(1);
+                let pause = exponential(TOKEN_BACKOFF_INITIAL, TOKEN_BACKOFF_MAX, wanted.failures);
                 wanted.due.get_or_insert(Instant::now() + pause);
             }
             // No retry: the watch delivers an event when somebody fixes the Secret.

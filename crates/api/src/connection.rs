@@ -303,6 +303,16 @@ impl LeverConnection {
         self.status.as_ref().map(|status| status.stages.as_slice()).unwrap_or_default()
     }
 
+    /// Reports whether somebody registers a webhook for this connection (contract C7a).
+    pub fn has_webhook(&self) -> bool {
+        self.spec.webhook.mode != WebhookMode::None
+    }
+
+    /// Returns the polling interval. None: only on request.
+    pub fn polling_interval(&self) -> Option<std::time::Duration> {
+        Some(std::time::Duration::from(self.spec.sync.interval)).filter(|interval| !interval.is_zero())
+    }
+
     /// Returns the installation ID, if the annotation contains a valid one.
     pub fn installation_id(&self) -> Option<&str> {
         let annotations = self.metadata.annotations.as_ref()?;

@@ -4,6 +4,7 @@
 //! is [`Command::Done`]. The name of the rule is in the trace and in the debug log.
 
 use crate::command::{Command, Outcome};
+use crate::rules::attempt::unknown_outcome;
 use crate::rules::cancellation::{cancelled, cancelled_after_error, end_unlinked};
 use crate::rules::deletion::deletion;
 use crate::rules::eligibility::{
@@ -15,10 +16,11 @@ use crate::rules::failure_tag::failure_tag;
 use crate::rules::link::{finalizer_before_link, link};
 use crate::rules::ownership::{other_account, yielding};
 use crate::rules::repeat::{repeat, served_by_sibling};
+use crate::rules::settled::settled;
 use crate::rules::ttl::ttl;
 use crate::rules::unconfirmed::unconfirmed;
 use crate::rules::write_back::linked;
-use crate::rules::{blocked, erased, settled, sibling_terminating, unknown_outcome, unusable_configuration};
+use crate::rules::{blocked, erased, sibling_terminating, unusable_configuration};
 use crate::state::PadState;
 
 /// One rule: returns its command if it applies.

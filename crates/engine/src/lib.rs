@@ -4,6 +4,7 @@
 //! the event of the command, and [`status`] builds the complete status of the result. Time is an input.
 
 mod apply;
+pub mod backoff;
 pub mod command;
 pub mod decide;
 pub mod event;

@@ -1,6 +1,7 @@
 //! Builds the observed state of a Pad from the objects that it refers to.
 
 use crate::hints::{Hint, PendingHints};
+use crate::rules::write_back::is_recorded;
 use crate::series::SeriesMember;
 use crate::state::{ConnectionState, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad, TtlState};
 use crate::tags::{self, TagState};
@@ -10,7 +11,7 @@ use api::configuration::{OnArchive, PadConfiguration, PadType};
 use api::connection::{LeverConnection, Overage};
 use api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
 use api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
-use api::pad::{Pad, PadStatus, Phase, TriggerSource};
+use api::pad::{Pad, Phase, TriggerSource};
 use api::reason::{ConfigurationReason, ConnectionReason, Reason};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -224,18 +225,6 @@ pub fn stored_pad(pad: &Pad, configuration: Option<&PadConfiguration>) -> Stored
             configuration.metadata.generation != judged_with || is_another(configuration)
         }),
     }
-}
-
-/// Reports whether the write-back to Lever after the interview is settled. An impossible write is retried on request.
-pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
-    let never =
-        [Reason::CandidateNotFound, Reason::CandidateConfidential, Reason::InvalidRequest, Reason::Cancelled]
-            .map(Reason::as_str);
-    let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
-    recorded.is_some_and(|recorded| {
-        recorded.status == condition::Status::True
-            || (!requested && never.contains(&recorded.reason.as_str()))
-    }) || status.reason.as_deref() == Some(Reason::PadDeleted.as_str())
 }
 
 /// Reports whether a reconcile of the Pad is requested.

@@ -3,14 +3,17 @@
 //! sync would request it again.
 
 use crate::series::{self, Progress, RepeatDecision, SeriesMember};
+use crate::stage;
 use api::configuration::{Existing, Repeat};
+use api::connection::Stage;
 use api::pad::{Phase, TriggerSource};
 use api::reason::Reason;
 use api::served_stage_entries::{self, Fingerprint};
-use api::{Pad, names};
+use api::{HasConditions, Pad, PadConfiguration, condition, names};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use services::lever::Opportunity;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Maximum time that a webhook may be in flight.
@@ -59,6 +62,28 @@ pub struct BackfillRule {
     pub is_settled: bool,
     /// Time for which a Skipped Pad is kept and shows that its webhook arrived.
     pub kept_skipped: SignedDuration,
+}
+
+impl BackfillRule {
+    /// Returns the settings of a configuration, if it creates pads now: it is Ready, not suspended, and no other of
+    /// `configurations` takes precedence for its stage. `stages` are the stages of the account.
+    pub fn from_configuration<'a>(
+        configuration: &PadConfiguration,
+        configurations: impl IntoIterator<Item = &'a PadConfiguration>,
+        stages: &[Stage],
+    ) -> Option<Self> {
+        let (status, spec) = (configuration.status.as_ref()?, &configuration.spec);
+        let is_current = Some(status.observed_generation) == configuration.metadata.generation;
+        let is_ready = condition::is_true(configuration.conditions(), condition::types::READY);
+        let gives_way = stage::conflict(configuration, configurations, stages).is_some();
+        (is_current && is_ready && !gives_way && !spec.suspend).then_some(Self {
+            repeat: spec.repeat,
+            existing: spec.existing,
+            since: status.effective_since?,
+            is_settled: status.existing_is_settled(),
+            kept_skipped: SignedDuration::from_secs(spec.ttl_seconds_after_skipped),
+        })
+    }
 }
 
 /// Action for a candidate.
@@ -119,10 +144,33 @@ pub fn backfill_action(
     }
 }
 
+/// Returns the served entries for the configuration's status after a scan (contract P9). `pads` are the Pads of the
+/// configuration by opportunity, including those that were created for the scan; `shows_absence` says whether a
+/// candidate who is not among the rows is certainly not in the list.
+pub fn served_after(
+    rule: &BackfillRule,
+    rows: &[ListedCandidate],
+    shows_absence: bool,
+    pads: &HashMap<&str, Vec<Arc<Pad>>>,
+    entries: Option<&str>,
+) -> Option<String> {
+    let newly_served = rows.iter().filter_map(|row| {
+        let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        served(rule, row, known)
+    });
+    if !shows_absence {
+        return served_stage_entries::add(entries, newly_served);
+    }
+    let fingerprints = |row: &ListedCandidate| {
+        [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
+    };
+    served_stage_entries::after_scan(entries, &rows.iter().flat_map(fingerprints).collect(), newly_served)
+}
+
 /// Returns the fingerprint of an entry that stays served if its Pad is deleted (contract P9): it had its pad, or a
 /// person ended the Pad before there was one, or there is none because the candidate was in the stage before the rule
 /// took effect.
-pub fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
+fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
     let has_pad = |pad: &Arc<Pad>| {
         let member = SeriesMember::from_pad(pad);
         match member.progress {

@@ -2,9 +2,10 @@
 
 use super::note;
 use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState};
-use super::tags;
 use crate::command::{Outcome, WriteBackState};
-use crate::rules::{self, ownership, profile_url};
+use crate::rules::eligibility::profile_url;
+use crate::rules::write_back::is_tag_settled;
+use crate::rules::{self, ownership};
 use api::condition::{Conditions, Readiness, types};
 use api::configuration::{PadConfiguration, PadType};
 use api::names::{self, CreateIntent, Reference};
@@ -46,7 +47,7 @@ pub fn status(
             for before in pad.status.as_ref()?.conditions.iter().filter(|before| !refused(&before.type_)) {
                 conditions.keep(&before.type_);
             }
-            tags::set_condition(&mut conditions, state);
+            set_tag_refused(&mut conditions, state);
         }
         Outcome::Waiting(reason, message) => {
             set(&mut status, Phase::Pending, *reason, &mut conditions, message);
@@ -70,13 +71,13 @@ pub fn status(
             let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
             let message = beside_another(&status, message);
             set(&mut status, Phase::Open, Reason::Open, &mut conditions, &message);
-            tags::set_condition(&mut conditions, state);
+            set_tag_refused(&mut conditions, state);
         }
         Outcome::Started => {
             status.linked_at.get_or_insert(now);
             let message = beside_another(&status, "The interview has begun.");
             set(&mut status, Phase::Started, Reason::Started, &mut conditions, &message);
-            tags::set_condition(&mut conditions, state);
+            set_tag_refused(&mut conditions, state);
         }
         Outcome::Ended(recorded) => {
             status.linked_at.get_or_insert(now);
@@ -239,6 +240,16 @@ fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
             conditions.set(TYPE, false, *reason, message)
         }
     };
+}
+
+/// Sets the condition `TagRefused` of a linked pad whose interview has not ended. It is absent unless a tag was refused.
+fn set_tag_refused(conditions: &mut Conditions, state: &PadState) {
+    if let Some(refused) = &state.tags.refused {
+        let message = refused.message(&state.pad.configuration);
+        conditions.set(types::TAG_REFUSED, true, refused.reason(), message);
+    } else if state.tags.reported && !is_tag_settled(state) {
+        conditions.keep(types::TAG_REFUSED);
+    }
 }
 
 /// Returns the stage entry that the pad serves: from the pad's notes, else from the attempt.

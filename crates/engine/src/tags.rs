@@ -1,11 +1,9 @@
 //! State of the tags besides those on the candidate: tags that Lever refuses for a linked pad (contract K4a), and tags
 //! that other Pads of the candidate need.
 
-use super::state::PadState;
 use crate::command::Command;
-use crate::rules::is_tag_settled;
 use crate::wording::{lever_permission, sentence};
-use api::condition::{Conditions, is_true, types};
+use api::condition::{is_true, types};
 use api::configuration::PadConfiguration;
 use api::names::{ATTEMPT, PAD_ID};
 use api::pad::{Pad, PadStatus, Phase};
@@ -45,14 +43,16 @@ impl RefusedTag {
             .then(|| Self { tags: tags.clone(), error: error.clone() })
     }
 
-    fn reason(&self) -> Reason {
+    /// Returns the reason for the condition `TagRefused`.
+    pub fn reason(&self) -> Reason {
         match self.error.class {
             ErrorKind::Forbidden => Reason::LeverForbidden,
             _ => Reason::InvalidRequest,
         }
     }
 
-    fn message(&self, configuration: &str) -> String {
+    /// Returns the message of the condition `TagRefused`.
+    pub fn message(&self, configuration: &str) -> String {
         let (tags, said) = (self.tags.join("', '"), sentence(&self.error.to_string()));
         let next = match self.error.class {
             ErrorKind::Forbidden => lever_permission(permission(self.error.operation)),
@@ -69,16 +69,6 @@ impl RefusedTag {
 /// Reports whether the status reports a refused tag.
 pub fn is_reported(status: Option<&PadStatus>) -> bool {
     status.is_some_and(|status| is_true(&status.conditions, types::TAG_REFUSED))
-}
-
-/// Sets the condition `TagRefused` of a linked pad whose interview has not ended. It is absent unless a tag was refused.
-pub fn set_condition(conditions: &mut Conditions, state: &PadState) {
-    if let Some(refused) = &state.tags.refused {
-        let message = refused.message(&state.pad.configuration);
-        conditions.set(types::TAG_REFUSED, true, refused.reason(), message);
-    } else if state.tags.reported && !is_tag_settled(state) {
-        conditions.keep(types::TAG_REFUSED);
-    }
 }
 
 /// Returns the tags that a Pad of another configuration needs on the candidate.

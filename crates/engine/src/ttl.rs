@@ -1,6 +1,6 @@
 //! TTL of Pads that have ended or were skipped (contract E11).
 
-use crate::observe::is_recorded;
+use crate::rules::write_back::is_recorded;
 use api::configuration::PadConfiguration;
 use api::names;
 use api::pad::{Pad, Phase};

@@ -1,4 +1,9 @@
-//! Warning Events for objects that have become stalled and require user action.
+//! Decides which Warning Events are written. No other Event exists, except the one about a deletion that waits for Lever:
+//! it has no condition (`deletion_blocked` of the connection's webhook).
+//!
+//! - Any kind: the object has become stalled ([`newly_stalled`]).
+//! - LeverConnection: the quota has become low ([`quota_ran_low`]), or the account is shared ([`became_shared`]).
+//! - Pad: it has been pending for a long time ([`needs_attention`]), one Event per wait (contract K6).
 
 use api::condition::{Condition, Status, find, is_true, types};
 use api::reason::ConnectionReason;
@@ -25,6 +30,25 @@ pub fn newly_stalled(before: &[Condition], after: &[Condition]) -> Option<(Strin
     let Condition { reason, message, .. } = find(after, types::STALLED)?;
     let known = find(before, types::STALLED).is_some_and(|stalled| stalled.reason == *reason);
     (!known && *reason != ConnectionReason::Suspended).then(|| (reason.clone(), truncate_note(message)))
+}
+
+/// Returns the reason and note of the warning Event for a quota that has become low since the last status. The warning
+/// repeats only after the quota was above the threshold again.
+pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
+    let low = |conditions| {
+        find(conditions, types::QUOTA_AVAILABLE).filter(|quota| {
+            quota.reason == ConnectionReason::QuotaLow || quota.reason == ConnectionReason::QuotaExceeded
+        })
+    };
+    let Condition { reason, message, .. } = low(after).filter(|_| low(before).is_none())?;
+    Some((reason.clone(), message.clone()))
+}
+
+/// Returns the reason and note of the Event for a connection that started to share its account (contract I4).
+pub fn became_shared(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
+    let shared = |conditions| find(conditions, types::EXCLUSIVE).filter(|one| one.status == Status::False);
+    let Condition { reason, message, .. } = shared(after).filter(|_| shared(before).is_none())?;
+    Some((reason.clone(), message.clone()))
 }
 
 /// Truncates a note to the length that the API server accepts.

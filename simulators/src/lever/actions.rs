@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::delivery::{
-    Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, VerifyResult, Webhook, envelope,
-};
+use super::delivery::{VerifyResult, envelope};
 use super::endpoints::all_origins;
 use super::model::{ARCHIVE_REASON, LeverModel, NewCandidate, NewPosting, Opportunity, Stage, default_users};
+use super::webhooks::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, Webhook};
 use super::{Lever, LeverOptions, LeverSimulator, Permissions, StageMove};
 use crate::common::{lock, now_ms, uuid};
 

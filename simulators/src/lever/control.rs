@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Lever;
-use super::delivery::DeliveryBehaviour;
 use super::model::{NewCandidate, NewPosting, Permissions, Stage};
+use super::webhooks::DeliveryBehaviour;
 use crate::common::control::{self, done, error_response};
 use crate::common::lock;
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::api::{Endpoint, LeverAnswer, LeverRequest, failure, forbidden, not_found};
-use super::delivery::Webhook;
 use super::model::{ADMIN, ARCHIVE_REASON, LeverModel, Note, Opportunity};
+use super::webhooks::Webhook;
 use crate::common::wire::Reply;
 use crate::common::{lock, now_ms, token48, uuid};
 

@@ -7,6 +7,7 @@ mod delivery;
 mod endpoints;
 mod lists;
 mod model;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,8 +19,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use delivery::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, VerifyResult, signature};
+pub use delivery::{VerifyResult, signature};
 pub use model::{NewCandidate, NewPosting, PERMISSIONS, Permissions, Stage};
+pub use webhooks::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome};
 
 use crate::RateLimit;
 use crate::common::handle::handle;

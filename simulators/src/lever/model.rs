@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::delivery::{Delivery, DeliveryBehaviour, Webhook};
+use super::webhooks::{Delivery, DeliveryBehaviour, Webhook};
 use crate::common::{now_ms, uuid};
 
 /// Stage of the pipeline.

@@ -116,7 +116,7 @@ impl CheckSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{ErrorKind, Service, ServiceError};
+    use http_client::{ErrorKind, Service, ServiceError};
 
     const INTERVAL: Option<Duration> = Some(Duration::from_secs(300));
 

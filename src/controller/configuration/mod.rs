@@ -178,7 +178,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
             }
         }
 
-        let interval = connection.as_deref().and_then(schedule::interval);
+        let interval = connection.as_deref().and_then(LeverConnection::polling_interval);
         let count = || observe::count(&scope.pads.in_namespace(&namespace), &name);
         let (checks, counts) = self.schedules.with(&*configuration, |schedule| {
             let checks = schedule.checks(configuration.metadata.generation);
@@ -263,7 +263,7 @@ impl ConfigurationController {
         connection: Option<&LeverConnection>,
     ) {
         let Some(connection) =
-            connection.filter(|one| status::usable(one) && schedule::interval(one).is_some())
+            connection.filter(|one| status::usable(one) && one.polling_interval().is_some())
         else {
             return;
         };
@@ -298,7 +298,7 @@ impl ConfigurationController {
         if checks.errors().any(observe::suggests_bad_key) {
             self.context.request_probe(id.0, &connection.name_any());
         }
-        let interval = schedule::interval(connection);
+        let interval = connection.polling_interval();
         self.schedules.with(configuration, |schedule| {
             schedule.checked(key, checks, requested, interval, Instant::now());
         });

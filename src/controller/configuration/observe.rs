@@ -1,10 +1,10 @@
 //! Observation of a configuration: its question and owner in CoderPad, and its Pads.
 
-use crate::coderpad::{InterviewClient, QuestionRecord};
-use crate::transport::{ErrorKind, Priority, ServiceError};
 use api::configuration::PadCounts;
 use api::pad::Phase;
 use api::{Pad, PadConfigurationSpec};
+use coderpad::{InterviewClient, QuestionRecord};
+use http_client::{ErrorKind, Priority, ServiceError};
 use std::sync::Arc;
 
 /// Results of the checks of question and owner in CoderPad. None if not configured or not checked yet.
@@ -81,7 +81,7 @@ pub fn count(pads: &[Arc<Pad>], configuration: &str) -> PadCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Service;
+    use http_client::Service;
     use serde_json::json;
 
     #[test]

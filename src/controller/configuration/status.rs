@@ -3,7 +3,6 @@
 //! that they are visible next to another reason.
 
 use super::observe::ExternalChecks;
-use crate::transport::{ErrorKind, ServiceError};
 use api::condition::{Conditions, Readiness, Status, find, is_true, types};
 use api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use api::connection::Stage;
@@ -12,6 +11,7 @@ use api::sanitize;
 use api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
 use engine::question::question_problem;
 use engine::stage::{FoundStage, StageProblem, stage_of};
+use http_client::{ErrorKind, ServiceError};
 use jiff::Timestamp;
 
 /// Maximum number of stages in a message.

@@ -7,9 +7,9 @@ pub use engine::wording::{lever_permission, sentence};
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
-use crate::lever::UserState;
-use crate::transport::{ErrorKind, Service, ServiceError};
+use http_client::{ErrorKind, Service, ServiceError};
 use kube::ResourceExt;
+use lever::UserState;
 use std::time::Duration;
 
 /// Reason for which a service does not count as connected.

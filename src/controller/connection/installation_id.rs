@@ -6,11 +6,11 @@ use crate::controller::runtime::ReconcileError;
 use crate::k8s::ObjectKey;
 use crate::k8s::cache::WatchScope;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
-use api::condition::{Conditions, Status, find, types};
+use api::condition::{Conditions, types};
 use api::installation::{INSTALLATION, is_id, random_id};
 use api::pad::Phase;
 use api::reason::ConnectionReason;
-use api::{Condition, LeverConnection, Pad};
+use api::{LeverConnection, Pad};
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -141,11 +141,4 @@ pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, othe
         ids.join(", ")
     );
     conditions.set(types::EXCLUSIVE, false, ConnectionReason::AccountShared, message);
-}
-
-/// Returns the reason and note of the Event for a connection that started to share its account (contract I4).
-pub fn became_shared(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
-    let shared = |conditions| find(conditions, types::EXCLUSIVE).filter(|one| one.status == Status::False);
-    let Condition { reason, message, .. } = shared(after).filter(|_| shared(before).is_none())?;
-    Some((reason.clone(), message.clone()))
 }

@@ -1,6 +1,6 @@
 //! Status fields of a connection that the last complete sync sets.
 
-use crate::sync::requests::CompletedSync;
+use crate::controller::sync::requests::CompletedSync;
 use api::LeverConnectionStatus;
 use jiff::SignedDuration;
 

@@ -174,7 +174,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
             {
                 connection = Arc::new(written);
             }
-            let (began, interval) = (Instant::now(), schedule::interval(&connection));
+            let (began, interval) = (Instant::now(), connection.polling_interval());
             self.schedules.with(&*seen, |schedule| schedule.begin(began));
             let key = account.interview.account_id();
             let look = self.context.pad_budget.quotas().begin_probe(key);
@@ -250,7 +250,7 @@ impl ConnectionController {
             let note = webhook::deletion_blocked(&namespace, &name, diagnosis);
             self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason.as_str(), &note).await;
         }
-        let interval = schedule::interval(&connection);
+        let interval = connection.polling_interval();
         let pause = schedule::after_failures(webhook.failures, interval, diagnosis.retry_after);
         Ok(diagnosis.is_transient().then_some(pause))
     }
@@ -287,8 +287,8 @@ impl ConnectionController {
             let before = connection.conditions();
             let news = [
                 warning_events::newly_stalled(before, &after.conditions),
-                status::quota_ran_low(before, &after.conditions),
-                installation_id::became_shared(before, &after.conditions),
+                warning_events::quota_ran_low(before, &after.conditions),
+                warning_events::became_shared(before, &after.conditions),
             ];
             for (reason, note) in news.into_iter().flatten() {
                 self.context.publish_warning(&connection.object_ref(&()), &reason, &note).await;

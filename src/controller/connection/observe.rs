@@ -4,14 +4,14 @@
 //! reported before the first candidate arrives.
 
 use super::diagnosis::{self, Diagnosis};
-use crate::coderpad::{InterviewClient, PadQuota, PadSort};
 use crate::controller::coderpad_organization::{KeyOrganization, Organization};
 use crate::controller::service_clients::ServiceClients;
 use crate::k8s::secrets::{SecretError, Secrets};
-use crate::lever::{self, LeverClient, LeverStage, UserState};
-use crate::transport::{ErrorKind, Priority, ServiceError};
 use api::LeverConnection;
+use coderpad::{InterviewClient, PadQuota, PadSort};
+use http_client::{ErrorKind, Priority, ServiceError};
 use kube::ResourceExt;
+use lever::{self, LeverClient, LeverStage, UserState};
 
 /// Maximum number of other opportunities that are read if the first one cannot be read.
 const MAX_PROBED_OPPORTUNITIES: usize = 3;

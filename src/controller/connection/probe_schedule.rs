@@ -134,7 +134,7 @@ mod tests {
         Diagnosis {
             reason: api::reason::ConnectionReason::LeverUnavailable,
             message: "message".into(),
-            service: crate::transport::Service::Lever,
+            service: http_client::Service::Lever,
             remedy: nature,
             retry_after: None,
         }

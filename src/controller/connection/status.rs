@@ -5,14 +5,13 @@ use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
 use super::webhook::WebhookState;
-use crate::sync::requests::MissedDelivery;
-use crate::transport::Service;
-use crate::{coderpad, lever};
+use crate::controller::sync::requests::MissedDelivery;
 use api::condition::{Conditions, Readiness, Status, find, types};
 use api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use api::reason::{ConditionReason as _, ConnectionReason as Reason};
 use api::sanitize;
 use api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus, names};
+use http_client::Service;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeSet, HashSet};
@@ -86,7 +85,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         last_handled_reconcile_at: handled
             .map(ToOwned::to_owned)
             .or_else(|| before.last_handled_reconcile_at.clone()),
-        webhook_url: has_webhook(connection).then(|| webhook_url(public_url, connection)),
+        webhook_url: connection.has_webhook().then(|| webhook_url(public_url, connection)),
         installation: connection
             .installation_id()
             .map(ToOwned::to_owned)
@@ -114,11 +113,6 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
     after.conditions = conditions.finish();
 
     after
-}
-
-/// Reports whether somebody registers a webhook for the connection (contract C7a).
-pub fn has_webhook(connection: &LeverConnection) -> bool {
-    connection.spec.webhook.mode != WebhookMode::None
 }
 
 /// Returns the webhook URL for Lever; only the path if --public-url is not set.
@@ -435,7 +429,7 @@ fn webhook(
     managed: &WebhookState,
     missed: Option<&MissedDelivery>,
 ) {
-    if !has_webhook(connection) {
+    if !connection.has_webhook() {
         return;
     }
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
@@ -555,17 +549,6 @@ fn quota(
             conditions.set(TYPE, false, Reason::QuotaExceeded, message)
         }
     };
-}
-
-/// Returns the reason and note of the warning Event for a quota that has become low since the last status. The warning
-/// repeats only after the quota was above the threshold again.
-pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
-    let low = |conditions| {
-        find(conditions, types::QUOTA_AVAILABLE)
-            .filter(|quota| quota.reason == Reason::QuotaLow || quota.reason == Reason::QuotaExceeded)
-    };
-    let Condition { reason, message, .. } = low(after).filter(|_| low(before).is_none())?;
-    Some((reason.clone(), message.clone()))
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@
 //! registered after its request was sent, so that no Pad is judged on data older than its trigger.
 
 use super::shared_reads::{SharedReadTicket, SharedReads};
-use crate::lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
-use crate::transport::{Permit, ServiceError};
 use api::Pad;
 use api::names;
 use api::pad::Phase;
 use engine::observe::RelatedObjects;
+use http_client::{Permit, ServiceError};
 use kube::ResourceExt;
+use lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -372,8 +372,8 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::testing::transport;
     use futures::future::join_all;
+    use http_client::testing::transport;
     use simulators::{LeverOptions, LeverSimulator, NewCandidate};
 
     const STAGE: &str = "Phone Screen";

@@ -6,9 +6,9 @@
 //! starts at the end of an own request. For a request of another process, whose clock cannot be trusted, it starts when
 //! its mark is first seen by this process (contract X5b). If this state is lost, the wait only starts again.
 
-use crate::coderpad::PadRecord;
-use crate::transport::REQUEST_TIMEOUT;
 use api::names::OnceOnlyWrite;
+use coderpad::PadRecord;
+use http_client::REQUEST_TIMEOUT;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;

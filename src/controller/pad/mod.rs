@@ -30,7 +30,7 @@ use engine::command::{Command, Outcome, WriteBackState};
 use engine::decide::{Decision, decide};
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
-use engine::rules::key_not_confirmed;
+use engine::rules::errors::key_not_confirmed;
 use engine::state::{CandidateLookup, PadHealth, PadLookup, PadState, PassError, StoredPad};
 use engine::wake::{
     REQUEUE_INTERVAL, RequeueDelays, concerns_connection, is_of_connection, may_wait, next_requeue,

@@ -14,7 +14,7 @@ use engine::hints::PendingHints;
 use engine::limits::{LimitInputs, QuotaLeft, limits, takes_precedence};
 use engine::observe::{FormerConnection, RelatedObjects, connection_name, observe};
 use engine::rolling_limit;
-use engine::rules::is_final;
+use engine::rules::settled::is_final;
 use engine::state::{ConnectionState, CreateOutcome, PadState, StoredPad, WriteClaim};
 use engine::tags;
 use jiff::Timestamp;

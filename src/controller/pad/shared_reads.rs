@@ -4,8 +4,8 @@
 //! they read, and share a read that began after each of them registered: no Pad is decided on data older than its
 //! trigger (contract P7).
 
-use crate::lever::{LeverClient, Opportunity};
-use crate::transport::{ErrorKind, Permit, ServiceError};
+use http_client::{ErrorKind, Permit, ServiceError};
+use lever::{LeverClient, Opportunity};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -1,7 +1,6 @@
 //! Export of spans: the filter of spans, and the HTTP client that sends them.
 
 use super::span_definitions::IDLE_ATTRIBUTE;
-use crate::transport;
 use opentelemetry::Context;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_sdk::Resource;
@@ -89,7 +88,7 @@ impl OtlpHttpClient {
             answer.bytes().await.map(|body| (status, body))
         });
         let (status, body) = exchange.await?.inspect_err(|error| {
-            self.failed(&transport::root_cause(error));
+            self.failed(&http_client::root_cause(error));
         })?;
         if status.is_success() {
             self.succeeded();

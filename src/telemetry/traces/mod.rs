@@ -9,6 +9,8 @@
 //! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`, and `OTEL_EXPORTER_OTLP_HEADERS` for a collector that requires
 //! authentication.
 
+pub use http_client::TRACE_TARGET;
+
 mod export;
 pub mod span_definitions;
 #[cfg(test)]
@@ -29,8 +31,6 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Target of all exported spans. No other span and no log line has it.
-pub const TRACE_TARGET: &str = "pad_operator_trace";
 /// Default service name in traces.
 const SERVICE_NAME: &str = "pad-operator";
 /// Maximum time that shutdown waits for a slow collector to accept the last spans.

@@ -1,11 +1,11 @@
 //! Definitions of all spans, and the Pad annotation by which a trace continues in another process.
 //!
-//! This module defines all names and attributes of spans. They contain names of cluster objects, operations with
+//! This module defines all names and attributes of spans, except those of a call to a service, which the HTTP client
+//! defines. They contain names of cluster objects, operations with
 //! placeholders, and outcomes from closed sets. They contain no ID from Lever or CoderPad, no address with an ID, no
 //! message of a service, and no data of a candidate.
 
 use super::TRACE_TARGET;
-use crate::transport::{ErrorKind, Priority, Service};
 use api::names::TRACEPARENT;
 use axum::http::StatusCode;
 use opentelemetry::Context;
@@ -20,7 +20,6 @@ use std::time::Duration;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use url::Url;
 
 /// Attribute of a pass that did no work.
 pub(super) const IDLE_ATTRIBUTE: &str = "pad_operator.idle";
@@ -66,42 +65,6 @@ pub fn step(name: &'static str, rule: &'static str) -> Span {
         otel.status_code = Empty,
         pad_operator.rule = rule,
     )
-}
-
-/// Creates the span of one call to a service. `waited` is the time that the call waited for the rate limit.
-pub fn call(
-    service: Service,
-    operation: &'static str,
-    method: &str,
-    url: &Url,
-    priority: Priority,
-    waited: Duration,
-) -> Span {
-    info_span!(
-        target: TRACE_TARGET,
-        "call",
-        otel.name = operation,
-        otel.kind = "client",
-        otel.status_code = Empty,
-        http.request.method = method,
-        http.response.status_code = Empty,
-        server.address = url.host_str(),
-        server.port = url.port_or_known_default(),
-        "error.type" = Empty,
-        pad_operator.service = service.label(),
-        pad_operator.priority = priority.label(),
-        pad_operator.rate_limit_wait_ms = milliseconds(waited),
-    )
-}
-
-/// Records the result of a call.
-pub fn called(span: &Span, status: Option<u16>, failure: Option<ErrorKind>) {
-    if let Some(status) = status {
-        span.record("http.response.status_code", status);
-    }
-    if let Some(class) = failure {
-        span.record("error.type", class.label()).record("otel.status_code", "error");
-    }
 }
 
 /// Runs a write to the API server in its own span.

@@ -1,7 +1,6 @@
 //! Cancellation: `spec.state: Ended` before the link of the pad is on the candidate (contract E6).
 
-use super::link::pad_deleted;
-use super::write_back::after_link;
+use super::write_back::{after_link, pad_deleted};
 use super::{is_blocked, ownership, rest};
 use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, PadLookup, PadState, PassError, WriteClaim};

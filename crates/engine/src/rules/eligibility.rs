@@ -1,6 +1,7 @@
 //! Eligibility: decides from Lever's API, never from webhook data, whether the candidate gets a pad and of what kind.
 
 use super::link::store;
+use super::linked_pads::{MAX_LINKS_READ, linked_pad_id, serves};
 use super::{SIBLING_DELETION_RECHECK_DELAY, ownership, rest, retry_command, wait_for_fresh_read};
 use crate::command::{Command, Outcome};
 use crate::rolling_limit::LimitExceeded;
@@ -15,17 +16,13 @@ use api::reason::Reason;
 use api::sanitize;
 use api::served_stage_entries;
 use jiff::{Timestamp, ToSpan};
-use services::coderpad::{self, NewPad, PadRecord};
+use services::coderpad::{NewPad, PadRecord};
 use services::lever::Opportunity;
 use std::time::Duration;
 
 /// Tolerance, in milliseconds, by which a stage change may be older than its webhook. The clocks of Lever's API and of
 /// its webhooks differ.
 const EVENT_TOLERANCE_MS: i64 = 5_000;
-
-/// Maximum number of links of a candidate that are searched for a pad of ours: the newest, which Lever lists last
-/// (contract X6).
-pub(super) const MAX_LINKS_READ: usize = 20;
 
 /// Maximum number of characters of the profile URL, which takes one line of the pad's notes.
 const PROFILE_URL_MAX_CHARS: usize = 1000;
@@ -397,41 +394,6 @@ pub(crate) fn limit(state: &PadState) -> Option<Command> {
         until.checked_add(59.seconds()).unwrap_or(until).strftime("%Y-%m-%d %H:%M UTC")
     );
     Some(Command::Done { outcome: Outcome::Waiting(Reason::LimitReached, message), again: Some(rest) })
-}
-
-/// Reports whether a pad linked on the candidate serves this entry (contract X6).
-pub(super) fn serves(record: &PadRecord, entry: &StageEntry, repeat: Repeat) -> bool {
-    let Some(reference) = Reference::from_notes(&record.notes) else { return false };
-    if record.is_deleted() || reference.series() != entry.reference.series() {
-        return false;
-    }
-    let Some(at) = entry.at else { return reference == entry.reference };
-    match repeat {
-        Repeat::Never => true,
-        Repeat::Always => reference == entry.reference,
-        // A pad that had not ended when the candidate entered the stage serves this entry too.
-        Repeat::AfterEnd => {
-            reference == entry.reference || record.ended_at.map_or(!record.is_ended(), |ended| at <= ended)
-        }
-    }
-}
-
-/// Returns the ID of a pad from a link on the candidate.
-pub(super) fn linked_pad_id(link: &str, connection: &ConnectionState) -> Option<String> {
-    let ConnectionState::Ready { interview_url, .. } = connection else { return None };
-    pad_id_of_link(link, interview_url)
-}
-
-/// Returns the ID of a pad from a link to it: one to coderpad.io, or to the host of the Interview API.
-pub fn pad_id_of_link(link: &str, interview_url: &str) -> Option<String> {
-    let url = url::Url::parse(link).or_else(|_| url::Url::parse(&format!("https://{link}"))).ok()?;
-    let host = url.host_str()?;
-    let is_own = || url::Url::parse(interview_url).is_ok_and(|own| own.host_str() == Some(host));
-    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || is_own();
-    // A segment with a dot is a file, such as index.html, whose read might get an answer that is not the API's.
-    let is_id = |id: &&str| coderpad::is_pad_id(id) && !id.contains('.');
-    let id = url.path_segments()?.next().filter(is_id)?;
-    is_coderpad.then(|| id.to_owned())
 }
 
 /// Returns the URL of the candidate's profile in Lever.

@@ -1,6 +1,7 @@
 //! Failed calls and writes: the reason for which the Pad waits or fails.
 
-use super::{cancellation, is_final, rest, retry_command};
+use super::settled::is_final;
+use super::{cancellation, rest, retry_command};
 use crate::command::{Command, Outcome, WriteBackState};
 use crate::state::{CandidateLookup, PadLookup, PadState, PassError, RuleState};
 use crate::wording::{lever_permission, sentence};

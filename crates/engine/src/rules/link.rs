@@ -1,7 +1,8 @@
 //! Adds the link of a pad in CoderPad to the candidate in Lever.
 
-use super::write_back::after_link;
-use super::{is_blocked, is_final, ownership, rest};
+use super::settled::is_final;
+use super::write_back::{after_link, pad_deleted};
+use super::{ownership, rest};
 use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 use api::configuration::DeletionPolicy;
@@ -92,17 +93,6 @@ fn store_and_link(state: &PadState) -> Command {
             Reason::CandidateNotFound,
             "The candidate became inaccessible in Lever before the link was added, so the pad was deleted in CoderPad.".into(),
         )),
-    }
-}
-
-/// Returns the next command for a pad that was deleted in CoderPad. Reads the last stage entry from Lever first,
-/// because no pad is created again for it or an earlier entry (contract E2).
-pub(super) fn pad_deleted(state: &PadState) -> Command {
-    match state.opportunity {
-        CandidateLookup::NotRead if !state.pad.pad_was_deleted && !is_blocked(state) => {
-            Command::ReadOpportunity
-        }
-        _ => rest(Outcome::PadDeleted),
     }
 }
 

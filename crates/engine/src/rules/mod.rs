@@ -1,29 +1,25 @@
 //! The rules of Pads, in files by topic. [`crate::decide`] has their order.
 
+pub(crate) mod attempt;
 pub(crate) mod cancellation;
 pub(crate) mod deletion;
 pub(crate) mod eligibility;
-pub(crate) mod errors;
+pub mod errors;
 pub mod failure_tag;
 pub(crate) mod link;
+pub mod linked_pads;
 pub mod ownership;
 pub(crate) mod repeat;
+pub mod settled;
 #[cfg(test)]
 mod tests;
 pub(crate) mod ttl;
 pub(crate) mod unconfirmed;
 pub(crate) mod write_back;
 
-pub use eligibility::{pad_id_of_link, profile_url};
-pub use errors::key_not_confirmed;
-pub use write_back::is_tag_settled;
-
 use crate::command::{Command, Outcome};
-use crate::state::{CandidateLookup, ConnectionState, CreateOutcome, PadState, RuleState, StoredPad};
-use api::pad::Phase;
+use crate::state::{CandidateLookup, ConnectionState, PadState, RuleState, StoredPad};
 use api::reason::{ConditionReason as _, ConnectionReason, Reason};
-use link::store;
-use services::coderpad::PadKind;
 use std::time::Duration;
 
 /// Requeue delay while another Pad of the candidate is being deleted or decided: the end of that triggers no reconcile.
@@ -35,20 +31,10 @@ pub(crate) fn erased(state: &PadState) -> Option<Command> {
     is_due.then_some(Command::ReadOpportunity)
 }
 
-/// The Pad is decided, and no new decision was requested.
-pub(crate) fn settled(state: &PadState) -> Option<Command> {
-    is_final(state).then(|| rest(Outcome::Keep))
-}
-
 /// The connection cannot be used.
 pub(crate) fn blocked(state: &PadState) -> Option<Command> {
     let waiting = connection_not_usable(state)?;
     Some(rest(if stays_queued(state) { Outcome::Keep } else { waiting }))
-}
-
-/// The outcome of an attempt to create the pad is not stored. It is never retried blindly (contract X5).
-pub(crate) fn unknown_outcome(state: &PadState) -> Option<Command> {
-    state.pad.open_attempt().map(|_| resolve_attempt(state))
 }
 
 /// The configuration does not exist, or cannot be used.
@@ -66,19 +52,6 @@ pub(crate) fn sibling_terminating(state: &PadState) -> Option<Command> {
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) }
     })
-}
-
-/// Reports whether the Pad is decided and no new decision was requested.
-pub fn is_final(state: &PadState) -> bool {
-    let pad = &state.pad;
-    match pad.phase {
-        Some(Phase::Skipped) => !state.is_asked() && !ownership::is_released(state),
-        // With an attempt or a pad, the cause may be fixed elsewhere, such as in the connection: retry.
-        Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
-        Some(Phase::Failed) => !state.is_asked() && !pad.configuration_changed,
-        Some(Phase::Ended) => true,
-        Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
-    }
 }
 
 /// Reports whether a Pad that waits for quota or the hourly limit keeps its state while its changed connection is
@@ -138,35 +111,6 @@ fn configuration_not_usable(pad: &StoredPad, configuration: &RuleState) -> Outco
         RuleState::Suspended | RuleState::Ready(_) => {
             Outcome::Waiting(Reason::Suspended, format!("PadConfiguration {name} is suspended."))
         }
-    }
-}
-
-/// Returns the next command for an attempt whose outcome is not stored. It is never retried blindly (contract X5).
-fn resolve_attempt(state: &PadState) -> Command {
-    let Some(attempt) = state.pad.open_attempt() else { return rest(Outcome::NoDecision) };
-    match &state.create_outcome {
-        // A pad that is found is adopted, however early the list shows it (contract X5a).
-        CreateOutcome::InFlight { search_in, .. } if search_in.is_zero() => {
-            Command::Search { reference: attempt.reference.clone() }
-        }
-        CreateOutcome::InFlight { rest, search_in } => {
-            let message = "CoderPad did not confirm the creation of the pad. The operator searches CoderPad's list of pads for it and creates another one only if it is missing. No action needed.";
-            Command::Done {
-                outcome: Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into()),
-                again: Some(*rest.min(search_in)),
-            }
-        }
-        CreateOutcome::Completed => Command::Search { reference: attempt.reference.clone() },
-        CreateOutcome::NotSent => Command::ClearAttempt,
-        CreateOutcome::Searched(found) => match found.as_slice() {
-            [] => Command::ClearAttempt,
-            // The same decision follows as right after the creation.
-            [oldest] if state.wants_take_home && oldest.kind != PadKind::TakeHome => {
-                Command::ReadKindAgain(oldest.id.clone())
-            }
-            [oldest] => store(state, oldest),
-            [_, .., youngest] => Command::DeletePad(youngest.id.clone()),
-        },
     }
 }
 

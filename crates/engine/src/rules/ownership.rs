@@ -1,7 +1,7 @@
 //! Pads of other installations: they are never touched, and of two pads for one stage entry the later one yields
 //! (contract, "Several installations").
 
-use super::eligibility::{MAX_LINKS_READ, linked_pad_id, serves};
+use super::linked_pads::{MAX_LINKS_READ, linked_pad_id, serves};
 use super::{connection_not_usable, rest};
 use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, ConnectionState, PadLookup, PadState, StageEntry, StoredPad};

@@ -1,14 +1,14 @@
 //! A linked pad: its status tags, the end of the interview, and the note.
 
-use super::link::pad_deleted;
-use super::{connection_not_usable, ownership, rest};
+use super::{connection_not_usable, is_blocked, ownership, rest};
 use crate::command::{Command, Outcome, WriteBackState};
 use crate::note::{self, Code};
 use crate::series::SeriesMember;
 use crate::state::{CandidateLookup, NoteLookup, PadLookup, PadState, StoredPad, WriteClaim};
+use api::condition::{self, types};
 use api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use api::names::{OnceOnlyWrite, Reference};
-use api::pad::{DesiredState, Phase};
+use api::pad::{DesiredState, PadStatus, Phase};
 use api::reason::Reason;
 use services::coderpad::PadRecord;
 use std::time::Duration;
@@ -43,6 +43,29 @@ pub(super) fn after_link(state: &PadState) -> Command {
         });
     }
     ownership::contest(state).unwrap_or_else(|| track_interview(state))
+}
+
+/// Returns the next command for a pad that was deleted in CoderPad. Reads the last stage entry from Lever first,
+/// because no pad is created again for it or an earlier entry (contract E2).
+pub(super) fn pad_deleted(state: &PadState) -> Command {
+    match state.opportunity {
+        CandidateLookup::NotRead if !state.pad.pad_was_deleted && !is_blocked(state) => {
+            Command::ReadOpportunity
+        }
+        _ => rest(Outcome::PadDeleted),
+    }
+}
+
+/// Reports whether the write-back to Lever after the interview is settled. An impossible write is retried on request.
+pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
+    let never =
+        [Reason::CandidateNotFound, Reason::CandidateConfidential, Reason::InvalidRequest, Reason::Cancelled]
+            .map(Reason::as_str);
+    let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
+    recorded.is_some_and(|recorded| {
+        recorded.status == condition::Status::True
+            || (!requested && never.contains(&recorded.reason.as_str()))
+    }) || status.reason.as_deref() == Some(Reason::PadDeleted.as_str())
 }
 
 /// Reports whether the Pad was Open before.

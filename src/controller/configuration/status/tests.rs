@@ -1,6 +1,6 @@
 use super::*;
-use crate::coderpad;
-use crate::transport::Service;
+use coderpad;
+use http_client::Service;
 use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {

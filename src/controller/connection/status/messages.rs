@@ -5,9 +5,9 @@ use super::*;
 use crate::controller::coderpad_organization::Organization;
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::secrets::SecretError;
-use crate::lever::UserState;
-use crate::transport::ErrorKind;
+use ::lever::UserState;
 use api::SecretKeyRef;
+use http_client::ErrorKind;
 use serde_json::json;
 use testkit::{assert_snapshot, describe};
 

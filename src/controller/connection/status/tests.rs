@@ -3,8 +3,9 @@ use super::super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
 use crate::controller::coderpad_organization::Organization;
-use crate::transport::{ErrorKind, ServiceError};
 use api::SecretKeyRef;
+use engine::warning_events;
+use http_client::{ErrorKind, ServiceError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -409,13 +410,13 @@ fn a_low_quota_is_reported_once_until_it_has_recovered() {
     for remaining in [7, 1, 1, 0, 1, 0, 20, 0, 2] {
         let before = connection.conditions().to_vec();
         connection = with_quota(connection, (false, Some(remaining), Some(20)));
-        let message = quota_ran_low(&before, connection.conditions());
+        let message = warning_events::quota_ran_low(&before, connection.conditions());
         news.push(message.map(|(reason, _)| reason).unwrap_or_default());
     }
     assert_eq!(news, ["", "QuotaLow", "", "", "", "", "", "QuotaExceeded", ""]);
     let unknown = after(super::tests::connection(json!({})), Services::Connecting);
     let low = with_quota(unknown.clone(), (false, Some(1), Some(20)));
-    assert!(quota_ran_low(unknown.conditions(), low.conditions()).is_some());
+    assert!(warning_events::quota_ran_low(unknown.conditions(), low.conditions()).is_some());
 }
 
 #[test]
@@ -588,7 +589,7 @@ fn another_installation_is_reported_once_until_it_is_gone() {
     for part in ["fedcba9876543210", r#"{"spec":{"takeOver":["aaaaaaaaaaaaaaaa","fedcba9876543210"]}}"#] {
         assert!(message.contains(part), "{message}");
     }
-    let (reason, note) = installation_id::became_shared(&alone.conditions, &shared.conditions).unwrap();
+    let (reason, note) = warning_events::became_shared(&alone.conditions, &shared.conditions).unwrap();
     assert_eq!((reason.as_str(), note), ("AccountShared", message));
-    assert_eq!(installation_id::became_shared(&shared.conditions, &shared.conditions), None);
+    assert_eq!(warning_events::became_shared(&shared.conditions, &shared.conditions), None);
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::controller::connection::webhook::deletion_blocked;
-use crate::transport::Service;
 use api::condition::{Conditions, types};
+use http_client::Service;
 use serde_json::json;
 use testkit::{assert_snapshot, describe};
 

@@ -3,7 +3,7 @@
 //! store its token, and only then delete the webhook that it replaces. A webhook whose token was lost is replaced like
 //! one with an outdated URL.
 
-use crate::lever::{STAGE_CHANGE_EVENT, Webhook};
+use lever::{STAGE_CHANGE_EVENT, Webhook};
 
 /// Maximum number of webhooks without a stored token that are kept until a new one is created. With 0, a delivery might
 /// be lost between deletion and creation; without a limit, each failure would add one.

@@ -12,12 +12,12 @@ use crate::controller::runtime::ReconcileError;
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::secrets::SecretError;
-use crate::lever::{self, LeverClient, STAGE_CHANGE_EVENT, Webhook};
-use crate::transport::{ErrorKind, ServiceError};
 use api::reason::ConnectionReason;
 use api::{LeverConnection, SecretKeyRef, names};
+use http_client::{ErrorKind, ServiceError};
 use jiff::Timestamp;
 use kube::ResourceExt;
+use lever::{self, LeverClient, STAGE_CHANGE_EVENT, Webhook};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -3,7 +3,6 @@
 //! none.
 
 use super::{PadReconcile, cluster};
-use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
 use crate::controller::pad::in_flight::{SEND_DEADLINE, merge_scans};
 use crate::controller::pad::observe;
@@ -11,12 +10,13 @@ use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
 use crate::k8s::patch::{MetadataChange, WriteError};
 use crate::k8s::with_timeout;
-use crate::transport::{ErrorKind, Permit, SendDeadline};
 use api::installation::{self, REQUESTED_BY, RequestedBy};
 use api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
+use coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use engine::event::Fact;
 use engine::search::{is_searched, may_be_searched};
 use engine::state::{ConnectionState, CreateOutcome, PassError, WriteClaim};
+use http_client::{ErrorKind, Permit, SendDeadline};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;

@@ -4,10 +4,10 @@
 use super::{PadReconcile, cluster};
 use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
 use crate::k8s::patch::MetadataChange;
-use crate::transport::{self, ErrorKind, SendDeadline};
 use api::names::{self, Claim, OnceOnlyWrite};
 use engine::event::Fact;
 use engine::state::PassError;
+use http_client::{ErrorKind, SendDeadline};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ impl PadReconcile<'_> {
         &self,
         effect: OnceOnlyWrite,
         mark: &str,
-        answer: &Result<T, transport::ServiceError>,
+        answer: &Result<T, http_client::ServiceError>,
     ) {
         if answer.as_ref().is_err_and(|error| error.class == ErrorKind::OutcomeUnknown) {
             self.in_flight(|requests| requests.mark_ended(mark, visibility_delay(effect)));

@@ -1,13 +1,14 @@
 //! Mutants of the product, each without one stored value. A mutant changes the objects that the operator in a history
 //! reads.
 
-use super::simulated_operator::ready_since;
 use super::world::{OPPORTUNITY, at};
+use api::condition::{find, types};
 use api::configuration::PadConfiguration;
 use api::pad::{Pad, PadStatus, Phase};
 use api::reason::Reason;
 use api::served_stage_entries::{self, Fingerprint};
 use engine::state::PadState;
+use jiff::Timestamp;
 
 /// A mutant, named after the missing value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,4 +77,9 @@ pub fn state(mutant: Mutant, state: &mut PadState, configuration: Option<&PadCon
     {
         state.pad.existing_since = status.effective_since;
     }
+}
+
+/// Returns the transition time of the condition Ready.
+fn ready_since(status: &PadStatus) -> Option<Timestamp> {
+    find(&status.conditions, types::READY).map(|ready| ready.last_transition_time)
 }

@@ -3,30 +3,28 @@
 use super::ground_truth::{Broken, Post};
 use super::mutants;
 use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
-use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
-use crate::lever::Notes;
-use crate::sync::{StageScan, served_after};
-use crate::transport::{ErrorKind, Service, ServiceError};
-use api::condition::{find, is_true, types};
+use api::PadStatus;
 use api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
 use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
 use api::pad::{Pad, Phase, Trigger, TriggerSource};
 use api::pad_builder;
 use api::reason::Reason;
 use api::served_stage_entries::{self, Fingerprint};
-use api::{HasConditions, PadStatus};
+use coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use engine::command::{Command, Outcome};
 use engine::decide::decide;
 use engine::event::{Event, Fact, StoredVersion};
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
-use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
+use engine::scan_action::{BackfillAction, BackfillRule, ListedCandidate, backfill_action, served_after};
 use engine::state::{CreateOutcome, PadHealth, PadLookup, PadState, PassError, WriteClaim};
 use engine::status::status;
-use jiff::{SignedDuration, Timestamp};
+use http_client::{ErrorKind, Service, ServiceError};
+use jiff::Timestamp;
 use kube::ResourceExt;
+use lever::Notes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -169,17 +167,16 @@ impl World {
             is_free: true,
         };
         let rows: Vec<ListedCandidate> = self.is_in_stage_with(number).then_some(row).into_iter().collect();
-        let walk = StageScan { rows, linked: HashMap::new(), is_whole: true, left_out: 0 };
         let known = self.pads_of(&configuration.name_any(), None);
-        if let Some(rule) = rule_of(configuration) {
+        if let Some(rule) = BackfillRule::from_configuration(configuration, [], &[]) {
             let entries = after.served_entries.take();
-            for row in &walk.rows {
+            for row in &rows {
                 self.answer(configuration, &rule, row, &known, entries.as_deref());
             }
             if !self.is_up {
                 return;
             }
-            for (row, pad) in walk.rows.iter().flat_map(|row| known.iter().map(move |pad| (row, pad))) {
+            for (row, pad) in rows.iter().flat_map(|row| known.iter().map(move |pad| (row, pad))) {
                 if matches!(pad.phase(), Some(Phase::Open | Phase::Started | Phase::Ended)) {
                     self.truth.noted(&pad.uid().unwrap(), row.entry.as_millisecond());
                 }
@@ -188,10 +185,10 @@ impl World {
                 self.truth.found(number, rule.since.as_millisecond(), known.is_empty());
             }
             let pads = HashMap::from([(OPPORTUNITY, self.pads_of(&configuration.name_any(), None))]);
-            after.served_entries = served_after(&rule, &walk, &pads, entries.as_deref());
+            after.served_entries = served_after(&rule, &rows, true, &pads, entries.as_deref());
             after.existing_settled_for = after.effective_since;
         }
-        after.matching = i64::try_from(walk.rows.len()).ok();
+        after.matching = i64::try_from(rows.len()).ok();
         if self.reaches_effect() {
             self.write_configuration(number, after);
         }
@@ -313,20 +310,6 @@ impl World {
             }
         }
     }
-}
-
-/// Returns the rule as sync reads it, or None if the configuration does not create pads now.
-fn rule_of(configuration: &PadConfiguration) -> Option<BackfillRule> {
-    let status = configuration.status.as_ref()?;
-    let is_current = Some(status.observed_generation) == configuration.metadata.generation;
-    let is_ready = is_true(configuration.conditions(), types::READY);
-    (is_current && is_ready).then_some(BackfillRule {
-        repeat: configuration.spec.repeat,
-        existing: configuration.spec.existing,
-        since: status.effective_since?,
-        is_settled: status.existing_is_settled(),
-        kept_skipped: SignedDuration::from_secs(configuration.spec.ttl_seconds_after_skipped),
-    })
 }
 
 /// A pass over one Pad.
@@ -573,9 +556,4 @@ fn set_finalizer(pad: &mut Pad, present: bool) {
     if present {
         finalizers.push(names::FINALIZER.into());
     }
-}
-
-/// Returns the transition time of the condition Ready.
-pub fn ready_since(status: &PadStatus) -> Option<Timestamp> {
-    find(&status.conditions, types::READY).map(|ready| ready.last_transition_time)
 }

@@ -2,8 +2,6 @@
 
 use super::ground_truth::Truth;
 use super::{Mutant, Setting};
-use crate::coderpad::PadRecord;
-use crate::lever::{Opportunity, StageHistoryEntry as Change};
 use crate::{api::pad::Trigger, api::pad::TriggerSource};
 use api::configuration::{DeletionPolicy, PadConfiguration};
 use api::connection::LeverConnection;
@@ -11,12 +9,14 @@ use api::installation::INSTALLATION;
 use api::pad::{DesiredState, Phase};
 use api::pad_builder;
 use api::{Pad, names};
+use coderpad::PadRecord;
 use engine::hints::Hint;
 use engine::stage_change::StageChangeEvent;
 use engine::stage_change::{PadAction, choose_action, configurations_of};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use lever::{Opportunity, StageHistoryEntry as Change};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

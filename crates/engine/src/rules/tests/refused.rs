@@ -3,7 +3,7 @@
 use super::after::{ended, ended_record, open, open_with, tagged};
 use super::*;
 use crate::command::WriteBackState;
-use crate::rules::is_tag_settled;
+use crate::rules::write_back::is_tag_settled;
 use crate::tags::RefusedTag;
 use services::coderpad::Environment;
 

@@ -1,0 +1,24 @@
+//! A Pad that is decided stays as it is until a new decision is requested.
+
+use super::{ownership, rest};
+use crate::command::{Command, Outcome};
+use crate::state::PadState;
+use api::pad::Phase;
+
+/// The Pad is decided, and no new decision was requested.
+pub(crate) fn settled(state: &PadState) -> Option<Command> {
+    is_final(state).then(|| rest(Outcome::Keep))
+}
+
+/// Reports whether the Pad is decided and no new decision was requested.
+pub fn is_final(state: &PadState) -> bool {
+    let pad = &state.pad;
+    match pad.phase {
+        Some(Phase::Skipped) => !state.is_asked() && !ownership::is_released(state),
+        // With an attempt or a pad, the cause may be fixed elsewhere, such as in the connection: retry.
+        Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
+        Some(Phase::Failed) => !state.is_asked() && !pad.configuration_changed,
+        Some(Phase::Ended) => true,
+        Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
+    }
+}

@@ -26,8 +26,8 @@ const GET_QUESTION: &str = "GET /questions/{id}";
 const MAX_READ: usize = 3;
 
 const OWNER: &str =
-    "Use the key of an organization owner, and check that the CoderPad plan includes API access.";
-const ALL_PADS: &str = "Use the key of an organization owner, or allow users to see all pads in CoderPad's organization settings.";
+    "Check that the CoderPad plan includes API access, and take the key of an organization owner.";
+const ALL_PADS: &str = "Allow users to see all pads in CoderPad's organization settings, or take the key of an organization owner.";
 
 /// Reads of one CoderPad account.
 pub(super) struct InterviewCheck<'a> {

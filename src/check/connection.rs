@@ -45,13 +45,27 @@ async fn read(client: &Client, namespace: &str, name: &str, allowed: &[String]) 
         .account(Service::Interview, &spec.interview.url, &spec.interview.api_key_secret_ref, &mut problems)
         .await;
     let webhook_url = connection.status.as_ref().and_then(|status| status.webhook_url.clone());
+    let webhook_url = webhook_url.filter(|_| spec.webhook.mode != WebhookMode::None);
+    // Without --public-url, the status contains only the path.
+    let (path, webhook_url) = match webhook_url {
+        Some(path) if path.starts_with('/') => (Some(path), None),
+        url => (None, url),
+    };
+    if let Some(path) = path {
+        problems.push(Finding::warning(
+            "webhook URL",
+            format!("only its path is known: {path}"),
+            "Start the operator with --public-url (publicURL in the chart), or try the whole URL in a browser.",
+            Topic::Webhooks,
+        ));
+    }
     Ok(Target {
         lever,
         interview,
         perform_as: Some(spec.lever.perform_as.clone()).filter(|id| !id.is_empty()),
         rules: configurations.iter().filter_map(|configuration| rule(configuration, name)).collect(),
-        webhook_url: webhook_url.filter(|_| spec.webhook.mode != WebhookMode::None),
-        managed_webhook: spec.webhook.mode == WebhookMode::Managed,
+        webhook_url,
+        webhook_mode: spec.webhook.mode,
         problems,
     })
 }
@@ -125,8 +139,15 @@ mod tests {
     use serde_json::{Value, json};
     use std::convert::Infallible;
 
+    const WEBHOOK_URL: &str = "https://hooks.example.com/w";
+
     /// Returns an API server with one connection, one of its two Secrets, and configurations of two connections.
     fn api_server() -> Client {
+        api_server_with("Manual", WEBHOOK_URL)
+    }
+
+    /// Returns the API server with this mode of the webhook, and its URL in the status.
+    fn api_server_with(mode: &str, url: &str) -> Client {
         let object = |kind: &str, name: &str, rest: Value| {
             let mut object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
                 "metadata": {"name": name, "namespace": "hiring"}});
@@ -138,8 +159,8 @@ mod tests {
             "LeverConnection",
             "acme",
             json!({
-            "spec": {"lever": key("lever-api-key"), "interview": key("interview-api-key")},
-            "status": {"observedGeneration": 1, "webhookURL": "https://hooks.example.com/w"}}),
+            "spec": {"lever": key("lever-api-key"), "interview": key("interview-api-key"), "webhook": {"mode": mode}},
+            "status": {"observedGeneration": 1, "webhookURL": url}}),
         );
         let configuration = |name: &str, of: &str| {
             let spec = json!({"connectionRef": {"name": of}, "stage": "Take-home", "tag": "t", "type": "TakeHome",
@@ -183,7 +204,7 @@ mod tests {
             owner: Some("lead@example.com".into()),
         };
         assert_eq!(target.rules, [rule]);
-        assert_eq!(target.webhook_url.as_deref(), Some("https://hooks.example.com/w"));
+        assert_eq!(target.webhook_url.as_deref(), Some(WEBHOOK_URL));
         assert!(target.interview.is_none());
         let problems: Vec<&str> = target.problems.iter().map(|problem| problem.detail.as_str()).collect();
         assert_eq!(problems, ["Secret acme has no value under the key interview-api-key. Add it"]);
@@ -201,6 +222,23 @@ mod tests {
         let account = reader.account(Service::Lever, "https://evil.example/v1", &key, &mut problems).await;
         assert!(account.is_none());
         assert_eq!(problems[0].detail, "https://evil.example/v1: its origin is not allowed");
+    }
+
+    // contract C7a
+    #[tokio::test]
+    async fn the_webhook_url_is_that_of_the_mode() {
+        for (mode, url, expected, problem) in [
+            ("None", WEBHOOK_URL, None, false),
+            ("None", "/w", None, false),
+            ("Manual", "/w", None, true),
+            ("Managed", WEBHOOK_URL, Some(WEBHOOK_URL), false),
+        ] {
+            let target = read(&api_server_with(mode, url), "hiring", "acme", &[]).await.unwrap();
+            assert_eq!(format!("{:?}", target.webhook_mode), mode);
+            assert_eq!(target.webhook_url.as_deref(), expected, "{mode} {url}");
+            let is_about_url = target.problems.iter().any(|finding| finding.what == "webhook URL");
+            assert_eq!(is_about_url, problem, "{mode} {url}");
+        }
     }
 
     #[tokio::test]

@@ -96,7 +96,7 @@ fn quota(remaining: i64, overages_enabled: bool) -> PadQuota {
 
 fn refused(class: ErrorKind, service: Service, status: u16, need: Level) -> Finding {
     let error = ServiceError::new(class, service, "GET /stages", Some(status), "no");
-    let permission = "It needs the permission \"Find all stages\".";
+    let permission = "The key lacks the permission \"Find all stages\". Create a new key.";
     let endpoint =
         Endpoint { operation: "GET /stages", need, permission, place: "Secret acme, key lever-api-key" };
     endpoint.finding(&Answer { result: Err(error), head: None }, String::new)
@@ -106,13 +106,12 @@ fn refused(class: ErrorKind, service: Service, status: u16, need: Level) -> Find
 fn cases() -> Vec<(&'static str, Level, Vec<Finding>)> {
     use Level::{Failure, Ok as Fine, Warning};
     let https = route("https://api.lever.co/v1");
-    let down = ServiceError::new(
-        ErrorKind::Unavailable,
-        Service::Lever,
-        "GET /stages",
-        None,
-        "no connection: refused",
-    );
+    let unreachable = |message: &str| {
+        ServiceError::new(ErrorKind::Unavailable, Service::Lever, "GET /stages", None, message)
+    };
+    let down = unreachable("no connection: refused");
+    let unknown_issuer = unreachable("no TLS connection: invalid peer certificate: UnknownIssuer");
+    let proxied = Route { proxy: Some("proxy:3128".into()), ..https.clone() };
     let network = |route: &Route, ahead| network::findings(Service::Lever, route, Ok(&head(ahead)));
     let with_certificate = AnswerHead { certificate: Some(base64(CERTIFICATE)), ..head(0) };
     let no_date = AnswerHead { date: None, ..head(0) };
@@ -194,6 +193,8 @@ fn cases() -> Vec<(&'static str, Level, Vec<Finding>)> {
             ),
         ),
         ("refused connection", Failure, network::findings(Service::Lever, &https, Err(&down))),
+        ("refused by a proxy", Failure, network::findings(Service::Lever, &proxied, Err(&down))),
+        ("unknown issuer", Failure, network::findings(Service::Lever, &https, Err(&unknown_issuer))),
         ("clock 31 s ahead", Warning, network(&https, 31)),
         ("clock 6 minutes behind", Failure, network(&https, -360)),
         (

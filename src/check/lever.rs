@@ -6,7 +6,7 @@ use super::network::{self, Route};
 use super::report::{Finding, Level, Section, Topic};
 use super::service_findings::{Endpoint, is_final, plural};
 use super::target::{Account, Target};
-use engine::wording::lever_permission;
+use api::connection::WebhookMode;
 use http_client::{AnswerPart, Oddities, Service};
 use jiff::Timestamp;
 use lever::{LeverStage, Opportunity, Webhook, permission};
@@ -68,9 +68,7 @@ impl LeverCheck<'_> {
         };
         self.read_deleted(&mut key).await;
         self.read_performer(&mut key).await;
-        let webhooks = self.caller.get(LIST_WEBHOOKS, &["webhooks"], &[]).await;
-        let need = if self.target.managed_webhook { Level::Failure } else { Level::Ok };
-        key.push(self.finding(LIST_WEBHOOKS, need, &webhooks, || "may be listed".to_owned()));
+        let webhooks = self.webhooks(&mut key).await;
         sections.push(Section::new("Lever key", key));
 
         let mut shape: Vec<Finding> = list.result.as_ref().map(findings::rows).unwrap_or_default();
@@ -83,16 +81,28 @@ impl LeverCheck<'_> {
             lists.extend(self.time_filters().await);
             sections.push(Section::new("Lever: filters, paging and order", lists));
         }
-        let mut ours = Vec::new();
-        if let Ok(answer) = &webhooks.result {
-            let url = self.target.webhook_url.as_deref();
-            ours.push(findings::webhooks(&read_webhooks(answer), url, self.target.managed_webhook));
-        }
-        if let Some(url) = &self.target.webhook_url {
-            ours.push(findings::reach(&reach(url).await));
-        }
-        sections.push(Section::new("Webhooks", ours));
+        sections.push(Section::new("Webhooks", webhooks));
         sections
+    }
+
+    /// Lists the webhooks and tries the operator's URL, unless the connection has no webhook (contract C7a).
+    async fn webhooks(&self, key: &mut Vec<Finding>) -> Vec<Finding> {
+        let need = match self.target.webhook_mode {
+            WebhookMode::None => return Vec::new(),
+            WebhookMode::Manual => Level::Ok,
+            WebhookMode::Managed => Level::Failure,
+        };
+        let listed = self.caller.get(LIST_WEBHOOKS, &["webhooks"], &[]).await;
+        key.push(self.finding(LIST_WEBHOOKS, need, &listed, || "may be listed".to_owned()));
+        let url = self.target.webhook_url.as_deref();
+        let mut found = Vec::new();
+        if let Ok(answer) = &listed.result {
+            found.push(findings::webhooks(&read_webhooks(answer), url, need == Level::Failure));
+        }
+        if let Some(url) = url {
+            found.push(findings::reach(&reach(url).await));
+        }
+        found
     }
 
     /// Returns the finding about an endpoint, with the permission in the words of Lever's settings.
@@ -104,10 +114,17 @@ impl LeverCheck<'_> {
         describe: impl FnOnce() -> String,
     ) -> Finding {
         let permission = match operation {
-            LIST_DELETED => PERMISSION_FOR_DELETED.to_owned(),
-            LIST_WEBHOOKS => PERMISSION_FOR_WEBHOOKS.to_owned(),
-            _ => lever_permission(permission(operation)),
+            LIST_DELETED => format!(
+                "Without {}, Pads keep the names of candidates who were deleted in Lever.",
+                permission(operation)
+            ),
+            LIST_WEBHOOKS => {
+                "The managed webhook needs the permissions of the group \"Webhooks\" (list, create, delete)."
+                    .to_owned()
+            }
+            _ => format!("The key lacks {}.", permission(operation)),
         };
+        let permission = format!("{permission} {NEW_KEY}");
         let place = &self.account.place;
         Endpoint { operation, need, permission: &permission, place }.finding(answer, describe)
     }
@@ -292,10 +309,8 @@ impl LeverCheck<'_> {
 }
 
 const PERFORMER: &str = "Set spec.lever.performAs (--perform-as) to the ID of an active user, or leave it empty to write as the key itself.";
-const PERMISSION_FOR_DELETED: &str = "Without the permission to list deleted opportunities, Pads keep the names of candidates who were deleted in Lever. Create a new key with all read permissions; \
-     the permissions of a key cannot be changed.";
-const PERMISSION_FOR_WEBHOOKS: &str = "The managed webhook needs the group \"Webhooks\" (list, create, delete). Create a new key with all read and write \
-     permissions; the permissions of a key cannot be changed.";
+const NEW_KEY: &str =
+    "The permissions of a Lever key cannot be changed: create a new key with all read and write permissions.";
 
 fn recent() -> i64 {
     Timestamp::now().as_millisecond().saturating_sub(RECENT_MS)

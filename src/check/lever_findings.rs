@@ -380,7 +380,10 @@ pub(super) fn webhooks(list: &[Webhook], url: Option<&str>, managed: bool) -> Fi
     let ours = url.map(|url| stage_changes.iter().filter(|one| bare(&one.url) == bare(url)).count());
     let total = format!("{} for stage changes", stage_changes.len());
     match ours {
-        None => Finding::ok(what, format!("{total}; give --webhook-url to look for the operator's")),
+        None => Finding::ok(
+            what,
+            format!("{total}; not compared, because the operator's URL is not known (--webhook-url)"),
+        ),
         Some(0) if managed => Finding::failure(
             what,
             format!("{total}, none with the operator's URL"),

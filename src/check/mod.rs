@@ -24,6 +24,7 @@ pub use write_test::{WriteOptions, write_and_clean_up};
 
 use crate::cli::{CheckArgs, ReportFormat};
 use crate::run::stop_on_signal;
+use api::connection::WebhookMode;
 use calls::{Caller, Pace, Recorder};
 use coderpad::InterviewCheck;
 use http_client::Service;
@@ -198,7 +199,7 @@ fn target_of(args: &CheckArgs) -> anyhow::Result<Target> {
         perform_as: args.perform_as.clone().filter(|id| !id.is_empty()),
         rules: rules(args),
         webhook_url: args.webhook_url.clone().filter(|url| !url.is_empty()),
-        managed_webhook: false,
+        webhook_mode: WebhookMode::Manual,
         problems,
     })
 }

@@ -1,6 +1,7 @@
 //! The way to a service: DNS, proxy, TLS, latency and the difference of the clocks.
 
 use super::report::{Finding, Level, Topic};
+use super::service_findings::outcome;
 use http_client::{AnswerHead, Service, ServiceError};
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::{SignedDuration, Timestamp};
@@ -48,7 +49,7 @@ pub(super) fn findings(
     first: Result<&AnswerHead, &ServiceError>,
 ) -> Vec<Finding> {
     let host = route.base.host_str().unwrap_or_default();
-    let mut found = vec![dns(host, route)];
+    let mut found = vec![dns(service, host, route)];
     found.push(match &route.proxy {
         Some(proxy) => Finding::ok(format!("proxy for {host}"), proxy.clone()),
         None => Finding::ok(format!("proxy for {host}"), "none"),
@@ -66,16 +67,33 @@ pub(super) fn findings(
         Err(_) if found.iter().any(|finding| finding.level == Level::Failure) => {}
         Err(error) => found.push(Finding::failure(
             format!("connection to {host}"),
-            error.to_string(),
-            format!(
-                "Allow connections to {host} in firewalls and NetworkPolicies, set HTTPS_PROXY if a proxy is required, or \
-                 correct {}.",
-                url_setting(service)
-            ),
+            outcome(error),
+            next_without_connection(service, host, route, error),
             Topic::Network,
         )),
     }
     found
+}
+
+/// Returns the next step after a connection failed.
+fn next_without_connection(service: Service, host: &str, route: &Route, error: &ServiceError) -> String {
+    if error.message.starts_with("no TLS connection") {
+        return format!(
+            "If a proxy decrypts the connection, permit {host} without decryption, or set SSL_CERT_FILE to a file with the \
+             certificate authority of the proxy."
+        );
+    }
+    match &route.proxy {
+        Some(proxy) => format!(
+            "Check that the proxy {proxy} works and permits {host}, with the user and password in HTTPS_PROXY if it needs \
+             them, or exclude the host with NO_PROXY."
+        ),
+        None => format!(
+            "Allow connections to {host} in firewalls and NetworkPolicies, set HTTPS_PROXY if a proxy is required, or correct \
+             {}.",
+            url_setting(service)
+        ),
+    }
 }
 
 /// Returns the flag and the field that contain the address of a service.
@@ -86,7 +104,7 @@ pub(super) fn url_setting(service: Service) -> &'static str {
     }
 }
 
-fn dns(host: &str, route: &Route) -> Finding {
+fn dns(service: Service, host: &str, route: &Route) -> Finding {
     let what = format!("DNS of {host}");
     match (&route.addresses, &route.proxy) {
         (Ok(1), _) => Finding::ok(what, "1 address"),
@@ -96,7 +114,10 @@ fn dns(host: &str, route: &Route) -> Finding {
         (Err(error), None) => Finding::failure(
             what,
             error.clone(),
-            format!("Check the spelling of the host, and the DNS server with: nslookup {host}"),
+            format!(
+                "Correct the host in {}, or check the DNS server with: nslookup {host}",
+                url_setting(service)
+            ),
             Topic::Network,
         ),
     }

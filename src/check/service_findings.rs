@@ -12,7 +12,7 @@ pub(super) struct Endpoint<'a> {
     pub operation: &'a str,
     /// Level if the key lacks the permission.
     pub need: Level,
-    /// Missing permission, and the way to get it, in whole sentences.
+    /// Missing permission, and the key that has it, in whole sentences.
     pub permission: &'a str,
     /// Place of the key.
     pub place: &'a str,
@@ -29,7 +29,7 @@ impl Endpoint<'_> {
 
     /// Returns the finding about an error.
     pub(super) fn refused(&self, error: &ServiceError) -> Finding {
-        let (what, detail) = (self.operation, error.to_string());
+        let (what, detail) = (self.operation, outcome(error));
         match error.class {
             ErrorKind::Unauthorized => {
                 Finding::failure(what, detail, self.other_key(error.service), Topic::Keys)
@@ -42,7 +42,7 @@ impl Endpoint<'_> {
                 ..Finding::failure(
                     what,
                     detail,
-                    format!("{} This is about the key in {}.", self.permission, self.place),
+                    format!("{} Put it into {}.", self.permission, self.place),
                     Topic::Permissions,
                 )
             },
@@ -81,6 +81,13 @@ impl Endpoint<'_> {
             ),
         }
     }
+}
+
+/// Returns the error without its service and operation, which the line of the finding already names.
+pub(super) fn outcome(error: &ServiceError) -> String {
+    let text = error.to_string();
+    let rest = text.strip_prefix(&format!("{}: {} ", error.service, error.operation)).unwrap_or(&text);
+    rest.strip_prefix("failed: ").unwrap_or(rest).to_owned()
 }
 
 /// Returns whether more requests to the same service are pointless.

@@ -1,6 +1,7 @@
 //! Accounts and rules to check.
 
 use super::report::Finding;
+use api::connection::WebhookMode;
 use secrecy::SecretString;
 use url::Url;
 
@@ -45,8 +46,8 @@ pub struct Target {
     pub rules: Vec<Rule>,
     /// URL that Lever sends webhooks to.
     pub webhook_url: Option<String>,
-    /// Whether the operator creates the webhook in Lever.
-    pub managed_webhook: bool,
+    /// Party that registers the webhook.
+    pub webhook_mode: WebhookMode,
     /// Problems with the settings themselves.
     pub problems: Vec<Finding>,
 }

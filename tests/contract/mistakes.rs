@@ -1,6 +1,7 @@
 //! The mistakes of a new user: each output says what to do.
 
 use crate::accounts::{Accounts, LEVER_KEY, assert_report, unused_webhook_url};
+use api::connection::WebhookMode;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -72,8 +73,19 @@ async fn other_settings_that_do_not_fit_the_keys() {
     accounts.lever.set_key(LEVER_KEY, Permissions::all().without("webhooks:list"));
     accounts.interview.faults().add(Fault::on("GET", "/quota$").status(403).until_removed());
     let perform_as = Some("nobody".to_owned());
-    let target = Target { perform_as, managed_webhook: true, ..accounts.target() };
+    let target = Target { perform_as, webhook_mode: WebhookMode::Managed, ..accounts.target() };
     assert_report("check-other-settings", &accounts, &accounts.check(&target).await, Level::Failure);
+}
+
+// contract C7a
+#[tokio::test]
+async fn without_a_webhook_nothing_asks_for_one() {
+    let accounts = Accounts::start().await;
+    accounts.lever.set_key(LEVER_KEY, Permissions::all().without("webhooks:list"));
+    let target = Target { webhook_mode: WebhookMode::None, ..accounts.target() };
+    let report = accounts.check(&target).await;
+    assert_eq!(report.level(), Level::Ok, "{}", report.text());
+    assert!(!report.text().to_lowercase().contains("webhook"), "{}", report.text());
 }
 
 #[tokio::test]

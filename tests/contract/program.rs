@@ -89,6 +89,24 @@ async fn a_missing_key_file_is_named() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_does_not_connect_is_named() {
+    // Accepts connections, and denies every request as a proxy does.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap().to_string();
+    let denies = axum::Router::new().fallback(async || axum::http::StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    tokio::spawn(async move { axum::serve(listener, denies).await });
+    let variables = [
+        ("LEVER_API_KEY", LEVER_KEY),
+        ("CODERPAD_API_KEY", INTERVIEW_KEY),
+        ("HTTPS_PROXY", &format!("http://{proxy}")),
+    ];
+    let urls = ["--lever-url", "https://lever.invalid/v1", "--interview-url", "https://coderpad.invalid/api"];
+    let output = check(&urls, &variables).await;
+    assert_eq!(output.status.code(), Some(2));
+    testkit::assert_snapshot("check-proxy", out(&output).replace(&proxy, "proxy:3128").trim_end());
+}
+
+#[tokio::test]
 async fn a_write_test_without_a_terminal_needs_yes() {
     let accounts = Accounts::start().await;
     let (lever, interview) = (accounts.lever.url(), accounts.interview.url());

@@ -9,11 +9,14 @@ use super::with_timeout;
 use crate::telemetry::traces::span_definitions;
 use api::FIELD_MANAGER;
 use api::trimmed_objects::{ManagedKind, Trimmed};
+use engine::patch::{FailedWrite, difference, fields_unchanged_since};
 use kube::api::{Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::fmt::Debug;
+
+pub use engine::patch::MetadataChange;
 
 /// Reason why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,72 +38,12 @@ pub enum WriteError {
     Json(#[from] serde_json::Error),
 }
 
-/// Change to an object's annotations and finalizers.
-#[derive(Clone, Debug, Default)]
-pub struct MetadataChange {
-    annotations: Map<String, Value>,
-    finalizer: Option<(&'static str, bool)>,
-    exclusive: bool,
-}
-
-impl MetadataChange {
-    /// Sets an annotation.
-    pub fn annotate(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.annotations.insert(key.into(), Value::String(value.into()));
-        self
-    }
-
-    /// Removes an annotation.
-    pub fn remove_annotation(mut self, key: &str) -> Self {
-        self.annotations.insert(key.into(), Value::Null);
-        self
-    }
-
-    /// Adds (true) or removes (false) a finalizer.
-    pub fn finalizer(mut self, finalizer: &'static str, present: bool) -> Self {
-        self.finalizer = Some((finalizer, present));
-        self
-    }
-
-    /// Makes the write fail with a conflict if the object contains the same change already, so that only one of two
-    /// processes with the same change succeeds.
-    pub fn conflict_even_if_applied(mut self) -> Self {
-        self.exclusive = true;
-        self
-    }
-
-    fn finalizers(&self, before: &[String]) -> Option<Vec<String>> {
-        let (finalizer, present) = self.finalizer?;
-        let mut after: Vec<String> = before.iter().filter(|one| *one != finalizer).cloned().collect();
-        if present {
-            after.push(finalizer.into());
-        }
-        Some(after)
-    }
-
-    fn already_applied<K: ResourceExt>(&self, object: &K) -> bool {
-        let annotations = self.annotations.iter().all(|(key, value)| match value {
-            Value::Null => !object.annotations().contains_key(key),
-            value => object.annotations().get(key).map(String::as_str) == value.as_str(),
-        });
-        let finalizers = self.finalizer.is_none_or(|(finalizer, present)| {
-            object.finalizers().iter().any(|one| one == finalizer) == present
-        });
-        annotations && finalizers
-    }
-}
-
 /// Patches the metadata of an object, unless the object has changed since it was read. Returns the patched object.
 pub async fn write_metadata<K>(client: &Client, object: &K, change: &MetadataChange) -> Result<K, WriteError>
 where
     K: ManagedKind + Debug,
 {
-    let mut metadata =
-        json!({"resourceVersion": object.resource_version(), "annotations": change.annotations});
-    if let Some(finalizers) = change.finalizers(object.finalizers()) {
-        metadata["finalizers"] = json!(finalizers);
-    }
-    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let patch = Patch::Merge(change.patch(object));
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let (api, what) = (trimmed_api::<K>(client, &namespace), format!("patch {}", K::kind(&())));
     let parameters = patch_params();
@@ -113,21 +56,20 @@ where
     match written.await {
         Ok(Trimmed(written)) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
-        Err(error) => match with_timeout(api.get_opt(&name)).await {
-            Ok(Some(Trimmed(now))) if now.uid() == object.uid() && change.already_applied(&now) => {
-                if change.exclusive {
-                    Err(WriteError::Conflict { now: now.resource_version() })
-                } else {
-                    Ok(now)
+        Err(error) => {
+            let now = with_timeout(api.get_opt(&name)).await.ok();
+            let now = now.map(|now| now.map(|Trimmed(now)| now));
+            let failed = change.failed(object, is_status(&error, 409), now.as_ref().map(Option::as_ref));
+            let now = now.flatten();
+            match (failed, now) {
+                (FailedWrite::Applied, Some(now)) => Ok(now),
+                (FailedWrite::Gone, _) => Err(WriteError::Gone),
+                (FailedWrite::Conflict, now) => {
+                    Err(WriteError::Conflict { now: now.and_then(|now| now.resource_version()) })
                 }
+                (FailedWrite::Applied | FailedWrite::Failed, _) => Err(WriteError::Api(Box::new(error))),
             }
-            Ok(None) => Err(WriteError::Gone),
-            Ok(Some(now)) if is_status(&error, 409) => {
-                Err(WriteError::Conflict { now: now.resource_version() })
-            }
-            Err(_) if is_status(&error, 409) => Err(WriteError::Conflict { now: None }),
-            _ => Err(WriteError::Api(Box::new(error))),
-        },
+        }
     }
 }
 
@@ -185,31 +127,6 @@ struct StatusChange<'a> {
     status: &'a Value,
 }
 
-/// Reports whether the fields that a difference changes still have the values that it was computed from.
-fn fields_unchanged_since(difference: &Value, before: &Value, now: &Value) -> bool {
-    let Some(fields) = difference.as_object() else { return false };
-    fields
-        .keys()
-        .all(|field| before.get(field).unwrap_or(&Value::Null) == now.get(field).unwrap_or(&Value::Null))
-}
-
-/// Returns the JSON merge patch that turns one value into the other; None if they are equal.
-fn difference(before: &Value, after: Value) -> Option<Value> {
-    match (before, after) {
-        (before, after) if *before == after => None,
-        (Value::Object(before), Value::Object(after)) => {
-            let removed = before.keys().filter(|key| !after.contains_key(*key));
-            let mut changes: Map<_, _> = removed.map(|key| (key.clone(), Value::Null)).collect();
-            changes.extend(after.into_iter().filter_map(|(key, value)| {
-                let change = difference(before.get(&key).unwrap_or(&Value::Null), value)?;
-                Some((key, change))
-            }));
-            Some(Value::Object(changes))
-        }
-        (_, after) => Some(after),
-    }
-}
-
 fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
@@ -240,16 +157,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_names_only_what_changes() {
-        let before =
-            json!({"phase": "Pending", "reason": "X", "conditions": [1], "quota": {"used": 1, "limit": 5}});
-        let after = json!({"phase": "Open", "conditions": [1], "quota": {"used": 2, "limit": 5}});
-        let expected = json!({"phase": "Open", "reason": null, "quota": {"used": 2}});
-        assert_eq!(difference(&before, after), Some(expected));
-        assert_eq!(difference(&before, before.clone()), None);
-    }
-
-    #[test]
     fn only_errors_that_need_a_person_are_refusals() {
         let answered = |code: u16| {
             let message = "denied\nby policy \u{202e}x".into();
@@ -263,17 +170,5 @@ mod tests {
             assert_eq!(answered(code), None, "{code}");
         }
         assert_eq!(refusal(&WriteError::Gone), None);
-    }
-
-    #[test]
-    fn a_conflict_counts_only_where_the_same_fields_moved() {
-        let before = json!({"phase": "Pending"});
-        let change = json!({"phase": "Open"});
-        assert!(fields_unchanged_since(
-            &change,
-            &before,
-            &json!({"phase": "Pending", "lastWebhookAt": "now"})
-        ));
-        assert!(!fields_unchanged_since(&change, &before, &json!({"phase": "Skipped"})));
     }
 }

@@ -222,6 +222,13 @@ pub enum Outcome {
     EndedUnlinked,
 }
 
+impl Outcome {
+    /// Reports whether its status stores that the last claimed write to Lever took effect.
+    pub fn stores_write(&self) -> bool {
+        matches!(self, Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written))
+    }
+}
+
 /// Progress of the note and tags that are written to Lever after the interview.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WriteBackState {

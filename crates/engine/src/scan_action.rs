@@ -170,7 +170,7 @@ pub fn served_after(
 /// Returns the fingerprint of an entry that stays served if its Pad is deleted (contract P9): it had its pad, or a
 /// person ended the Pad before there was one, or there is none because the candidate was in the stage before the rule
 /// took effect.
-fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
+pub fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
     let has_pad = |pad: &Arc<Pad>| {
         let member = SeriesMember::from_pad(pad);
         match member.progress {

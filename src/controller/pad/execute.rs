@@ -24,6 +24,7 @@ use api::served_stage_entries::{self, Fingerprint};
 use engine::command::Command;
 use engine::event::{Event, Fact, StoredVersion, stops_reading};
 use engine::hints::Hint;
+use engine::pad_changes;
 use engine::state::{PadState, PassError, StoredPad};
 use http_client::SendDeadline;
 use jiff::Timestamp;
@@ -163,8 +164,7 @@ impl PadReconcile<'_> {
             }
             Command::DeleteObject => self.delete_object().await,
             Command::SetFinalizer(present) => {
-                let change = MetadataChange::default().finalizer(names::FINALIZER, *present);
-                self.write(change).await.map_err(cluster)?;
+                self.write(pad_changes::set_finalizer(*present)).await.map_err(cluster)?;
                 Ok(Fact::Done)
             }
         }

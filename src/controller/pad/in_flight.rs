@@ -7,7 +7,8 @@
 //! its mark is first seen by this process (contract X5b). If this state is lost, the wait only starts again.
 
 use api::names::OnceOnlyWrite;
-use coderpad::PadRecord;
+use engine::backoff::exponential;
+use engine::in_flight::InFlightState;
 use http_client::REQUEST_TIMEOUT;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -48,22 +49,6 @@ impl RequestState {
     }
 }
 
-/// State of one request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum InFlightState {
-    /// It may still take effect, or its effect may not be visible yet.
-    InFlight {
-        /// Longest remaining time.
-        rest: Duration,
-        /// Delay before the next search for its effect; zero: now.
-        search_in: Duration,
-    },
-    /// It has ended; a search for its effect is conclusive.
-    Completed,
-    /// It certainly took no effect.
-    NotSent,
-}
-
 impl InFlight {
     /// Returns the state of a request. An unknown mark is from another process, or from before a restart, and may have
     /// just been stored: such a request may be in flight for `SEND_DEADLINE + lands`.
@@ -89,8 +74,8 @@ impl InFlight {
     pub fn next_search_delay(&mut self, mark: &str) -> Duration {
         match self.seen.get_mut(mark) {
             Some(RequestState::CompletesBy { searches, .. }) => {
-                let delay = SEARCH_DELAY_MIN.saturating_mul(1 << searches.made.min(5)).min(SEARCH_DELAY_MAX);
                 searches.made += 1;
+                let delay = exponential(SEARCH_DELAY_MIN, SEARCH_DELAY_MAX, searches.made);
                 searches.next = Instant::now() + delay;
                 delay
             }
@@ -134,16 +119,6 @@ pub fn max_flight_time(effect: OnceOnlyWrite) -> Duration {
         OnceOnlyWrite::Link => REQUEST_TIMEOUT,
         OnceOnlyWrite::Note => REQUEST_TIMEOUT + NOTE_VISIBILITY_DELAY,
     }
-}
-
-/// Returns the common result of two scans of CoderPad's newest pads; `None` if they do not agree.
-pub fn merge_scans(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Option<Vec<PadRecord>> {
-    for walk in [&mut first, &mut second] {
-        walk.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        walk.dedup_by(|a, b| a.id == b.id);
-    }
-    let ids = |walk: &[PadRecord]| walk.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
-    (ids(&first) == ids(&second)).then_some(second)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use api::names;
 use api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use api::sanitize;
 use candidate_loader::Ticket;
-use engine::command::{Command, Outcome, WriteBackState};
+use engine::command::{Command, Outcome};
 use engine::decide::{Decision, decide};
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
@@ -231,8 +231,8 @@ async fn reconcile(
             context.metrics.observe_link(moved_at);
         }
     }
-    if let (Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written), Some((_, mark))) =
-        (&outcome, claimed)
+    if let Some((_, mark)) = claimed
+        && outcome.stores_write()
     {
         context.memory.update(&key, |entry| entry.in_flight.forget(&mark));
     }

@@ -2,7 +2,7 @@
 //! limits. [`engine::observe`] builds the state from them.
 
 use super::candidate_loader::Ticket;
-use super::in_flight::{InFlightState, max_flight_time};
+use super::in_flight::max_flight_time;
 use crate::controller::Context;
 use crate::controller::pad_budget::RecordedCreation;
 use crate::k8s::ObjectKey;
@@ -11,6 +11,7 @@ use api::configuration::PadConfiguration;
 use api::pad::Pad;
 use api::pad_builder::is_of;
 use engine::hints::PendingHints;
+use engine::in_flight;
 use engine::limits::{LimitInputs, QuotaLeft, limits, takes_precedence};
 use engine::observe::{FormerConnection, RelatedObjects, connection_name, observe};
 use engine::rolling_limit;
@@ -84,25 +85,19 @@ pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
     state
 }
 
-/// Returns the [`CreateOutcome`] of the Pad's open attempt: the attempt is recorded on the Pad, but its outcome is not.
-/// Without an open attempt, the outcome is [`CreateOutcome::NotSent`].
+/// Returns the outcome of the Pad's open attempt.
 pub fn flight(key: &ObjectKey, pad: &StoredPad, context: &Context) -> CreateOutcome {
-    let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
-    match context.memory.update(key, |entry| entry.in_flight.state_of(&attempt.to_string(), lands)) {
-        InFlightState::InFlight { rest, search_in } => CreateOutcome::InFlight { rest, search_in },
-        InFlightState::Completed => CreateOutcome::Completed,
-        InFlightState::NotSent => CreateOutcome::NotSent,
-    }
+    let state_of = |mark: &str| context.memory.update(key, |entry| entry.in_flight.state_of(mark, lands));
+    in_flight::create_outcome(pad, state_of)
 }
 
 /// Returns the state of the write to Lever whose outcome is not stored.
 pub fn claimed(key: &ObjectKey, pad: &StoredPad, context: &Context) -> WriteClaim {
-    let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
-    match context.memory.update(key, |entry| entry.in_flight.state_of(&mark, max_flight_time(effect))) {
-        InFlightState::InFlight { rest, .. } => WriteClaim::InFlight { rest },
-        InFlightState::Completed | InFlightState::NotSent => WriteClaim::Unclaimed,
-    }
+    let state_of = |mark: &str, effect| {
+        context.memory.update(key, |entry| entry.in_flight.state_of(mark, max_flight_time(effect)))
+    };
+    in_flight::write_claim(pad, state_of)
 }
 
 /// Returns the candidate's other Pads of the same configuration.

@@ -26,7 +26,7 @@ fn after_error(state: &PadState, error: &PassError) -> Command {
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Command::SetFinalizer(true);
     }
-    if let Some(step) = check_confidentiality(state, error) {
+    if let Some(step) = check_candidate(state, error) {
         return step;
     }
     let was_open = matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended));
@@ -118,11 +118,12 @@ fn is_over(state: &PadState) -> bool {
     record.is_ended() && (state.pad.linked || state.link_written || (state.pad.pad_id.is_some() && is_on()))
 }
 
-/// Reads the candidate after a 403 on the record of an interview, to distinguish a weak API key from a confidential
-/// candidate (contract P2b).
-fn check_confidentiality(state: &PadState, error: &PassError) -> Option<Command> {
+/// Reads the candidate after a 403 or 404 on the record of an interview, to distinguish a weak API key from a confidential
+/// candidate (contract P2b), and a wrong answer from a deleted candidate (contract P7b).
+fn check_candidate(state: &PadState, error: &PassError) -> Option<Command> {
     let PassError::Service(error) = error else { return None };
-    let is_of_record = error.class == ErrorKind::Forbidden && is_record(error.operation);
+    let is_about_candidate = matches!(error.class, ErrorKind::Forbidden | ErrorKind::NotFound);
+    let is_of_record = is_about_candidate && is_record(error.operation);
     let is_unread = matches!(state.opportunity, CandidateLookup::NotRead) && !state.pad.deleting;
     (is_of_record && is_unread).then_some(Command::ReadOpportunity)
 }
@@ -145,8 +146,15 @@ fn after_opening(state: &PadState, error: &PassError) -> Outcome {
         }
         Some(reason) => WriteBackState::Pending(reason, message_for(error)),
         None if error.class == ErrorKind::NotFound && error.service == Service::Lever => {
-            let message = "Lever has no opportunity with this ID any more, so the note cannot be written. No action needed.";
-            WriteBackState::Impossible(Reason::CandidateNotFound, message.into())
+            match state.opportunity {
+                CandidateLookup::NotFound => {
+                    let message = "Lever has no opportunity with this ID any more, so the note cannot be written. No action needed.";
+                    WriteBackState::Impossible(Reason::CandidateNotFound, message.into())
+                }
+                CandidateLookup::NotRead | CandidateLookup::Refused | CandidateLookup::Read(_) => {
+                    WriteBackState::Pending(unavailable(error.service), message_for(error))
+                }
+            }
         }
         None => {
             let message = format!("{error}. To retry: {}", retry_command(&state.pad));

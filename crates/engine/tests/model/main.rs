@@ -1,70 +1,94 @@
 //! A model of the "exactly once" protocol for a model checker. It explores every order in which the operator, the API
 //! server, CoderPad, Lever, time, crashes and people can act, within the bounds of each scenario.
 //!
-//! The rules of Pads and the receiver's decision are the real code ([`adapter`]). The steps of `execute` between its
-//! effects ([`process`], [`writes`]), the writes of the receiver ([`receiver`]), and the environment ([`actions`]) are
-//! modelled. A result is valid for at most as many faults as the scenario allows.
+//! Real code: the Pads and everything that is derived from them (`observe`, `ttl`), the rules (`decide`), also those of
+//! `tags.failed` after the outcome, the knowledge of a pass (`apply`), the content of each write to a Pad (`pad_changes`,
+//! `patch`), the meaning of conflicts, lost answers and searches (`patch`, `pad_changes`, `in_flight`, `search`), the
+//! status (`status`), and the decisions of the receiver (`stage_change`) and of sync (`scan_action`). [`objects`] builds
+//! the real objects, and [`pass`] runs the real code.
+//!
+//! Modelled: the API server with its versions, merge patches and finalizers; CoderPad and Lever; the watch; time;
+//! crashes; people; the processes' memory of requests in flight; and the order of the effects of one command
+//! ([`execution`], [`actions`], [`receiver`]). A result is valid for at most as many faults as the scenario allows.
 //!
 //! Every property holds in `scenarios`. `known_limits` contains the faults that the model has found in the protocol.
 //! `mutants` are wrong on purpose, and the model must find each of them. Run with `--nocapture` to see the number of
 //! explored states.
 //!
-//! Simplifications: one candidate, one configuration, no sync, atomic reads and searches, and no lost responses of the
-//! API server (a crash before or after the write represents them). Time is counted in ticks. If a deadline and a wait
-//! end in the same tick, the deadline ends first.
+//! Simplifications: one candidate and one configuration, whose connection is always Ready; no take-homes, no final code,
+//! and no `spec.state: Ended`; of the operator's tags only `tags.failed`, whose writes are answered at once; no backoff.
+//! Time is counted in ticks. If a deadline and a wait end in the same tick, the deadline ends first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
 
 mod actions;
-mod adapter;
+mod execution;
+mod interned;
 mod known_limits;
 mod mutants;
-mod process;
+mod objects;
+mod pass;
 mod properties;
 mod receiver;
 mod scenarios;
-mod state;
-mod writes;
+mod world;
 
 use actions::ModelAction;
 use api::configuration::DeletionPolicy;
-use state::{
-    Begins, CoderPad, Delivery, FaultBudget, Intention, Mark, ModelState, Object, Person, Process, SLOTS,
-    Scenario,
-};
+use api::names;
+use interned::Interned;
+use objects::{Notes, PadObject};
+use serde_json::json;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
+use world::{
+    Candidate, CoderPad, Delivery, FaultBudget, InitialPad, Limit, ModelState, NONE, Process, SLOTS,
+    Scenario, Spec, StoredObject,
+};
 
 impl Model for Scenario {
     type State = ModelState;
     type Action = ModelAction;
 
     fn init_states(&self) -> Vec<ModelState> {
-        let is_stored = self.apart || self.begins != Begins::Unknown;
+        let has_pad = matches!(self.initial, InitialPad::Stored | InitialPad::Open);
+        let is_stored = self.two_clusters || self.initial != InitialPad::Absent;
+        let links = if self.initial == InitialPad::Open { vec![FIRST_PAD] } else { Vec::new() };
+        let first = CoderPad {
+            id: FIRST_PAD,
+            notes: Notes::of_first_entry(),
+            deleted: false,
+            ended: false,
+            unlisted: None,
+        };
         vec![ModelState {
             objects: self.first_objects(),
             processes: vec![Process::default(); self.processes],
             leader: 0,
-            flights: Vec::new(),
-            lever_flights: Vec::new(),
-            pads: if self.begins == Begins::Unknown { Vec::new() } else { vec![FIRST_PAD] },
-            person: Person {
+            creates: Vec::new(),
+            lever_writes: Vec::new(),
+            pads: if has_pad { vec![first] } else { Vec::new() },
+            candidate: Candidate {
                 in_stage: true,
                 tagged: true,
+                flagged: false,
+                confidential: false,
                 entry: 0,
-                links: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
+                links: links.clone(),
                 notes: Vec::new(),
             },
-            ever_linked: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
+            limit: Limit::Free,
+            ever_linked: links,
             served: Vec::new(),
+            backup: None,
             deliveries: vec![
                 Delivery { answered: is_stored, stored: is_stored, old: false };
-                if self.apart { self.processes } else { 1 }
+                if self.two_clusters { self.processes } else { 1 }
             ],
             left: self.faults,
-            uids: if self.apart { 2 } else { 1 },
-            unqualified: false,
-            touched: false,
-            told: self.apart,
+            uids: if self.two_clusters { 2 } else { 1 },
+            created_ineligible: false,
+            touched_foreign: false,
+            delivery_answered: self.two_clusters,
         }]
     }
 
@@ -81,36 +105,54 @@ impl Model for Scenario {
     }
 }
 
-/// The first pad of a scenario that begins with one.
-const FIRST_PAD: CoderPad =
-    CoderPad { id: 0, entry: 0, salt: 0, installation: 0, deleted: false, ended: false, unlisted: None };
+/// ID of the first pad of a scenario that begins with one.
+const FIRST_PAD: u8 = 0;
 
 impl Scenario {
-    fn first_objects(&self) -> [Option<Object>; SLOTS] {
-        let stored = Object {
-            attempt: Some(Intention { id: 0, entry: 0 }),
-            pad: Some(FIRST_PAD.id),
-            finalizer: self.policy != DeletionPolicy::Retain,
-            version: 1,
-            ..Object::default()
-        };
-        if self.apart {
+    fn first_objects(&self) -> [Option<StoredObject>; SLOTS] {
+        let version = 1;
+        let created = |uid| PadObject::created(1, uid, self.policy, api::pad::TriggerSource::Webhook);
+        if self.two_clusters {
             // Both installations have stored the webhook of the same stage entry.
-            return [0, 1].map(|uid| Some(Object { uid, version: 1, ..Object::default() }));
+            return [0, 1].map(|uid| Some(StoredObject { pad: created(uid), version }));
         }
-        let first = match self.begins {
-            Begins::Unknown => None,
-            Begins::Stored => Some(stored),
-            Begins::Open => Some(Object { phase: Some(Mark::Open), linked: true, ..stored }),
+        let pad = match self.initial {
+            InitialPad::Absent => return [None, None],
+            InitialPad::Manual => PadObject::manual(0, self.policy),
+            InitialPad::Stored => self.with_pad(&created(0)),
+            InitialPad::Open => self.with_pad(&created(0)).with(|json| {
+                json["status"] = json!({
+                    "phase": "Open", "reason": "Open", "linkedAt": objects::now(), "phaseSince": objects::now(),
+                    "padID": objects::pad_id(FIRST_PAD), "url": objects::url(FIRST_PAD),
+                    "entryAt": objects::entry_time(0), "observedGeneration": 1,
+                });
+            }),
         };
-        [first, None]
+        [Some(StoredObject { pad, version }), None]
+    }
+
+    /// Returns a Pad with the ID of the first pad.
+    fn with_pad(&self, pad: &PadObject) -> Interned<PadObject> {
+        let reference = Notes::of_first_entry().value().reference.clone();
+        pad.with(|json| {
+            json["metadata"]["annotations"] = json!({
+                names::ATTEMPT: format!("{reference}@{}", objects::numbered_time(0)),
+                names::PAD_ID: objects::pad_id(FIRST_PAD),
+            });
+            if self.policy != DeletionPolicy::Retain {
+                json["metadata"]["finalizers"] = json!([names::FINALIZER]);
+            }
+        })
     }
 
     /// Returns the state after an action, or None if the action changes nothing.
     fn after(&self, state: &ModelState, action: ModelAction) -> Option<ModelState> {
         let mut after = state.clone();
-        self.apply(&mut after, action)?;
+        self.perform(&mut after, action)?;
         after.normalize();
+        if self.all_lead && !self.two_clusters {
+            after.order_processes();
+        }
         (after != *state).then_some(after)
     }
 
@@ -118,16 +160,19 @@ impl Scenario {
     fn calm() -> Self {
         Scenario {
             processes: 1,
-            faults: FaultBudget::default(),
+            faults: NONE,
             policy: DeletionPolicy::Retain,
-            apart: false,
+            spec: Spec::default(),
+            two_clusters: false,
             all_lead: false,
-            frozen: false,
+            sync: false,
+            delayed_sends: false,
             late_writes: false,
-            old_backup: false,
+            early_restore: false,
+            early_confidence: false,
             old_hides_new: false,
-            begins: Begins::Unknown,
-            wrong: None,
+            initial: InitialPad::Absent,
+            mutant: None,
         }
     }
 
@@ -169,10 +214,20 @@ impl Scenario {
 /// bounds after a change.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(400);
 
-/// Returns a path as text: one action per line, then the last state.
+/// Returns a path as text: one action per line with the command that a step executes, then the last state.
 fn trace_of(path: Vec<(ModelState, Option<ModelAction>)>) -> String {
     let last = path.last().map(|(state, _)| format!("{state:#?}")).unwrap_or_default();
-    let lines: Vec<String> =
-        path.iter().filter_map(|(_, action)| Some(format!("{:?}", (*action)?))).collect();
+    let line = |(state, action): &(ModelState, Option<ModelAction>)| {
+        let action = (*action)?;
+        let pass = match action {
+            ModelAction::Step((p, s), _) => state.processes[p].passes[s].as_ref(),
+            _ => None,
+        };
+        Some(match pass {
+            Some(pass) => format!("{action:?}: {:?}", pass.state),
+            None => format!("{action:?}"),
+        })
+    };
+    let lines: Vec<String> = path.iter().filter_map(line).collect();
     format!("{}\n{last}", lines.join("\n"))
 }

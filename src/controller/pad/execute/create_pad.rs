@@ -4,18 +4,18 @@
 
 use super::{PadReconcile, cluster};
 use crate::controller::metrics::Origin;
-use crate::controller::pad::in_flight::{SEND_DEADLINE, merge_scans};
+use crate::controller::pad::in_flight::SEND_DEADLINE;
 use crate::controller::pad::observe;
 use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
-use crate::k8s::patch::{MetadataChange, WriteError};
+use crate::k8s::patch::WriteError;
 use crate::k8s::with_timeout;
-use api::installation::{self, REQUESTED_BY, RequestedBy};
-use api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
+use api::names::{CreateIntent, Reference};
 use coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use engine::event::Fact;
-use engine::search::{is_searched, may_be_searched};
-use engine::state::{ConnectionState, CreateOutcome, PassError, WriteClaim};
+use engine::pad_changes::{self, StoreConflict};
+use engine::search::{is_searched, may_be_searched, needs_second_scan, search_result};
+use engine::state::{ConnectionState, PassError};
 use http_client::{ErrorKind, Permit, SendDeadline};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
@@ -81,13 +81,8 @@ impl PadReconcile<'_> {
     ) -> Result<Fact, PassError> {
         let leave_by = Instant::now() + SEND_DEADLINE;
         let sent_at = schedule::now();
-        let mut intention = MetadataChange::default()
-            .annotate(names::ATTEMPT, attempt.to_string())
-            .finalizer(names::FINALIZER, true);
-        if let Some(requested_by) = self.requested_by(self.state.ownership.installation.id()) {
-            intention = intention.annotate(REQUESTED_BY, requested_by);
-        }
-        self.write(intention).await.map_err(cluster)?;
+        let installation = &self.state.ownership.installation;
+        self.write(pad_changes::record_attempt(&self.pad, attempt, installation)).await.map_err(cluster)?;
         match interview.create_pad(SendDeadline { permit, leave_by }, new).await {
             Ok(record) => {
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
@@ -117,26 +112,21 @@ impl PadReconcile<'_> {
     pub(super) async fn search(&mut self, reference: &Reference) -> Result<Fact, PassError> {
         let since = self.state.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
+        let outcome = &self.state.create_outcome;
         let first = self.scan_pads(reference, since).await?;
-        let found = if let CreateOutcome::InFlight { rest, .. } = self.state.create_outcome {
-            let found = merge_scans(first.clone(), first).unwrap_or_default();
-            if found.is_empty() {
-                let mark = self.state.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
-                let search_in = self.in_flight(|requests| requests.next_search_delay(&mark));
-                return Ok(Fact::NotFoundYet(CreateOutcome::InFlight { rest, search_in }));
-            }
-            found
-        } else {
-            let second = self.scan_pads(reference, since).await?;
-            merge_scans(first, second).ok_or_else(|| PassError::Cluster {
-                message: "two scans of CoderPad's pads did not agree".into(),
-            })?
+        let second = match needs_second_scan(outcome) {
+            true => Some(self.scan_pads(reference, since).await?),
+            false => None,
         };
+        let mark = self.state.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
+        let next_search = || self.in_flight(|requests| requests.next_search_delay(&mark));
+        let result = search_result(outcome, first, second, next_search)?;
+        let Fact::Found(found) = &result else { return Ok(result) };
         tracing::info!(
             pad = %self.state.pad.name, namespace = %self.state.pad.namespace, found = found.len(),
             "searched CoderPad's newest pads after an unconfirmed creation"
         );
-        Ok(Fact::Found(found))
+        Ok(result)
     }
 
     async fn scan_pads(
@@ -182,14 +172,7 @@ impl PadReconcile<'_> {
     ) -> Result<Fact, PassError> {
         let attempt = self.state.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
-            // A Pad that is being deleted keeps its finalizer until its pad is cleaned up.
-            let mut change = MetadataChange::default()
-                .annotate(names::PAD_ID, &record.id)
-                .finalizer(names::FINALIZER, keep_finalizer || self.stored_pad().deleting)
-                .conflict_even_if_applied();
-            if let Some(requested_by) = self.requested_by(installation::from_notes(&record.notes)) {
-                change = change.annotate(REQUESTED_BY, requested_by);
-            }
+            let change = pad_changes::store_pad(&self.pad, record, keep_finalizer);
             match self.write(change).await {
                 Ok(()) => {
                     let is_new = self.made.as_ref() == Some(&record.id);
@@ -204,12 +187,7 @@ impl PadReconcile<'_> {
                     // Nothing is in flight until the link is sent.
                     self.in_flight(|requests| requests.mark_not_sent(&record.id));
                     self.departure = departure;
-                    return Ok(Fact::PadStored {
-                        write_claim: match self.departure {
-                            Some(_) => WriteClaim::Owned(OnceOnlyWrite::Link),
-                            None => WriteClaim::Unclaimed,
-                        },
-                    });
+                    return Ok(pad_changes::pad_stored(self.departure.is_some()));
                 }
                 Err(WriteError::Conflict { .. }) => {
                     let now = with_timeout(self.api().get_opt(&self.state.pad.name)).await;
@@ -219,13 +197,13 @@ impl PadReconcile<'_> {
                     };
                     self.refresh_stored(now);
                     let now = self.stored_pad();
-                    if now.attempt == attempt && now.pad_id.as_ref() == Some(&record.id) {
-                        // Stored by us or by another process, which may be about to add the link: wait for it.
-                        let write_claim = observe::claimed(&self.key, now, self.context);
-                        return Ok(Fact::PadStored { write_claim });
-                    }
-                    if now.attempt != attempt || now.pad_id.is_some() {
-                        return Err(PassError::Conflict);
+                    match pad_changes::store_conflict(attempt.as_ref(), record, now) {
+                        StoreConflict::Stored => {
+                            let write_claim = observe::claimed(&self.key, now, self.context);
+                            return Ok(Fact::PadStored { write_claim });
+                        }
+                        StoreConflict::Retry => {}
+                        StoreConflict::Lost => return Err(PassError::Conflict),
                     }
                 }
                 Err(error) => return Err(cluster(error)),
@@ -234,22 +212,9 @@ impl PadReconcile<'_> {
         Err(PassError::Conflict)
     }
 
-    /// Returns the annotation [`REQUESTED_BY`] for a pad of this installation, unless the Pad has it.
-    fn requested_by(&self, installation: Option<&str>) -> Option<String> {
-        let requested_by =
-            RequestedBy { installation: installation?, uid: self.pad.metadata.uid.as_deref()? };
-        let requested_by = requested_by.to_string();
-        (self.pad.annotations().get(REQUESTED_BY) != Some(&requested_by)).then_some(requested_by)
-    }
-
     /// Clears an attempt that certainly created no pad, or whose pad is deleted.
     pub(super) async fn clear_attempt(&mut self, attempt: Option<CreateIntent>) -> Result<Fact, PassError> {
-        let pad = self.stored_pad();
-        let change = MetadataChange::default()
-            .remove_annotation(names::ATTEMPT)
-            .remove_annotation(REQUESTED_BY)
-            .finalizer(names::FINALIZER, pad.must_remove_tag(pad.failed_tag.as_ref()));
-        self.write(change).await.map_err(cluster)?;
+        self.write(pad_changes::clear_attempt(self.stored_pad())).await.map_err(cluster)?;
         if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.state.connection, self.pad.uid()) {
             self.context.pad_budget.forget_intent(&self.state.pad.namespace, name, &uid);
         }

@@ -3,9 +3,9 @@
 
 use super::{PadReconcile, cluster};
 use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
-use crate::k8s::patch::MetadataChange;
-use api::names::{self, Claim, OnceOnlyWrite};
+use api::names::{Claim, OnceOnlyWrite};
 use engine::event::Fact;
+use engine::pad_changes;
 use engine::state::PassError;
 use http_client::{ErrorKind, SendDeadline};
 use jiff::Timestamp;
@@ -22,11 +22,7 @@ impl PadReconcile<'_> {
     pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<Fact, PassError> {
         let departure = self.acquire_send_deadline().await?;
         let claim = Claim::new(effect, Timestamp::now());
-        let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
-        if effect == OnceOnlyWrite::Link {
-            change = change.finalizer(names::FINALIZER, true);
-        }
-        self.write(change).await.map_err(cluster)?;
+        self.write(pad_changes::claim(&claim)).await.map_err(cluster)?;
         self.in_flight(|requests| requests.mark_not_sent(&claim.to_string()));
         self.departure = Some(departure);
         Ok(Fact::Done)

@@ -246,7 +246,7 @@ fn an_error_after_the_link_keeps_the_pad() {
     state.error = lever(ErrorKind::Unavailable);
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&state) else { panic!() };
     assert_eq!(reason, Reason::LeverUnavailable);
-    state.error = lever(ErrorKind::NotFound);
+    (state.opportunity, state.error) = (CandidateLookup::NotFound, lever(ErrorKind::NotFound));
     let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&state) else { panic!() };
     assert_eq!(reason, Reason::CandidateNotFound);
     let unlinked = with(|f| {

@@ -33,6 +33,33 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
 }
 
 #[test]
+fn a_skipped_pad_completes_a_creation_that_a_crash_interrupted() {
+    let skipped = |change: fn(&mut PadState)| {
+        let mut state = state();
+        state.pad.phase = Some(Phase::Skipped);
+        change(&mut state);
+        state
+    };
+    assert_eq!(outcome(&skipped(|_| {})), Outcome::Keep);
+    let attempted = skipped(|state| {
+        attempted(state);
+        state.create_outcome = CreateOutcome::Completed;
+    });
+    assert!(matches!(plan(&attempted), Command::Search { .. }));
+    assert!(matches!(plan(&skipped(stored)), Command::SetFinalizer(true)));
+    let known = skipped(|state| {
+        stored(state);
+        state.pad.url = Some("https://app.coderpad.io/PAD1".into());
+    });
+    assert_eq!(outcome(&known), Outcome::Keep, "the Pad was skipped afterwards");
+    let yielded = skipped(|state| {
+        stored(state);
+        state.ownership.reported = Some("0123456789abcdef".into());
+    });
+    assert_eq!(outcome(&yielded), Outcome::Keep, "the pad of another installation counts");
+}
+
+#[test]
 fn after_a_crash_the_link_is_compared_before_it_is_written() {
     let mut state = state();
     stored(&mut state);

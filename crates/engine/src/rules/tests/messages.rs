@@ -288,7 +288,13 @@ fn messages_of_pads_from_open_to_ended() {
                     refused_by_lever(f, ErrorKind::Forbidden, NOTES);
                 }),
             ),
-            ("ended, the opportunity was deleted", end(|f| refused_by_lever(f, ErrorKind::NotFound, NOTES))),
+            (
+                "ended, the opportunity was deleted",
+                end(|f| {
+                    f.opportunity = CandidateLookup::NotFound;
+                    refused_by_lever(f, ErrorKind::NotFound, NOTES);
+                }),
+            ),
             ("ended, Lever refuses the note", end(|f| refused_by_lever(f, ErrorKind::Invalid, NOTES))),
             (
                 "ended, the connection is suspended",

@@ -116,6 +116,22 @@ fn a_403_on_the_record_is_settled_if_only_this_candidate_is_confidential() {
     assert_eq!(reason, Reason::LeverForbidden);
 }
 
+/// contract P7b
+#[test]
+fn a_404_on_the_record_is_settled_if_the_candidate_was_deleted() {
+    for operation in [NOTES, ADD_NOTE, ADD_TAGS] {
+        let mut state = ended();
+        state.error = Some(PassError::Service(refusal(ErrorKind::NotFound, operation)));
+        assert!(matches!(plan(&state), Command::ReadOpportunity), "{operation}");
+        state.opportunity = CandidateLookup::NotFound;
+        let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&state) else { panic!() };
+        assert_eq!(reason, Reason::CandidateNotFound, "{operation}");
+        state.opportunity = tagged(&["coderpad"]);
+        let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&state) else { panic!() };
+        assert_eq!(reason, Reason::LeverUnavailable, "{operation}: the candidate is still there");
+    }
+}
+
 /// contract E3
 #[test]
 fn a_note_that_is_refused_with_the_code_is_written_without_it() {

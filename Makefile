@@ -64,6 +64,15 @@ test: setup lint generate-check docs ## Run everything that CI runs, except e2e:
 	@echo '==> test: results of the crash points'
 	@cat "$${CARGO_TARGET_DIR:-target}/crash-points.txt"
 
+.PHONY: contract
+contract: ## Check both simulators with `pad-operator check`, in each mode, and show the lines that change.
+	@echo '==> contract: building'
+	cargo test --locked --no-run -p pad-operator --test contract
+	@echo '==> contract: running'
+	@cargo test --quiet --locked -p pad-operator --test contract
+	@sed 1,3d tests/snapshots/check-usual.snap
+	@sed 1,3d tests/snapshots/check-modes.snap
+
 .PHONY: soak
 soak: control-plane ## Inject random faults for some minutes, then compare the records of both services with the cluster. SOAK_SEED=, SOAK_SECONDS=, SOAK_CANDIDATES=.
 	@echo '==> soak: building'

@@ -21,6 +21,96 @@ pub enum OperatorCommand {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds(CrdsArgs),
+    /// Try both accounts, and report everything that the operator does not expect. Only reads, unless asked to write.
+    Check(Box<CheckArgs>),
+}
+
+/// Flags of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// LeverConnection to check, as NAMESPACE/NAME: its keys, stages and configurations. Default: no cluster is needed;
+    /// the keys are in LEVER_API_KEY and CODERPAD_API_KEY.
+    #[arg(long, conflicts_with_all = ["lever_key_file", "interview_key_file", "stages", "tags", "questions", "owners", "webhook_url", "perform_as"])]
+    pub connection: Option<String>,
+
+    /// File that contains the Lever API key. Default: the variable LEVER_API_KEY.
+    #[arg(long, env = "PAD_OPERATOR_LEVER_KEY_FILE")]
+    pub lever_key_file: Option<PathBuf>,
+
+    /// File that contains the CoderPad API key. Default: the variable CODERPAD_API_KEY.
+    #[arg(long, visible_alias = "coderpad-key-file", env = "PAD_OPERATOR_INTERVIEW_KEY_FILE")]
+    pub interview_key_file: Option<PathBuf>,
+
+    /// URL of Lever's API. The sandbox is https://api.sandbox.lever.co/v1.
+    #[arg(long, env = "PAD_OPERATOR_LEVER_URL", default_value = "https://api.lever.co/v1")]
+    pub lever_url: url::Url,
+
+    /// URL of the Interview API.
+    #[arg(
+        long,
+        visible_alias = "coderpad-url",
+        env = "PAD_OPERATOR_INTERVIEW_URL",
+        default_value = "https://app.coderpad.io/api"
+    )]
+    pub interview_url: url::Url,
+
+    /// ID of the Lever user in whose name links, notes and tags are to be written.
+    #[arg(long, env = "PAD_OPERATOR_PERFORM_AS")]
+    pub perform_as: Option<String>,
+
+    /// Stage in Lever, by name or ID. Repeatable.
+    #[arg(long = "stage", env = "PAD_OPERATOR_STAGE", value_delimiter = ',')]
+    pub stages: Vec<String>,
+
+    /// Tag in Lever. Repeatable.
+    #[arg(long = "tag", env = "PAD_OPERATOR_TAG", value_delimiter = ',')]
+    pub tags: Vec<String>,
+
+    /// ID of a question in CoderPad. Repeatable.
+    #[arg(long = "question", env = "PAD_OPERATOR_QUESTION", value_delimiter = ',')]
+    pub questions: Vec<i64>,
+
+    /// E-mail address of an owner of pads. Repeatable.
+    #[arg(long = "owner", env = "PAD_OPERATOR_OWNER", value_delimiter = ',')]
+    pub owners: Vec<String>,
+
+    /// URL that Lever sends webhooks to.
+    #[arg(long, env = "PAD_OPERATOR_WEBHOOK_URL")]
+    pub webhook_url: Option<String>,
+
+    /// Additional origin that the URLs of the LeverConnection may have, as for `run`. Repeatable.
+    #[arg(long = "allow-api-origin", env = "PAD_OPERATOR_ALLOW_API_ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub allow_api_origins: Vec<String>,
+
+    /// Format of the report.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: ReportFormat,
+
+    /// Write the shape of each answer into this directory: types, lengths and known words, without any other text.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+
+    /// Also write: create, end and delete two pads, which count against the quota; add and remove a link, a tag and a
+    /// note of --candidate, and a webhook. Removes everything again.
+    #[arg(long, requires = "candidate")]
+    pub write_test: bool,
+
+    /// ID of the opportunity for --write-test. Use a test candidate.
+    #[arg(long, value_name = "ID", requires = "write_test")]
+    pub candidate: Option<String>,
+
+    /// Do not ask before --write-test.
+    #[arg(long, requires = "write_test")]
+    pub yes: bool,
+}
+
+/// Format of the report of `check`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ReportFormat {
+    /// Human-readable text.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// Flags of `crds`.
@@ -166,18 +256,20 @@ mod tests {
         let cli = OperatorCli::try_parse_from(["pad-operator", "run"].iter().chain(arguments))?;
         match cli.command {
             OperatorCommand::Run(arguments) => Ok(*arguments),
-            OperatorCommand::Crds(_) => unreachable!(),
+            OperatorCommand::Crds(_) | OperatorCommand::Check(_) => unreachable!(),
         }
     }
 
     #[test]
     fn the_command_line_is_valid_and_every_flag_has_a_variable() {
         OperatorCli::command().debug_assert();
+        // These choose what one call does, so that a variable must not set them.
+        let of_one_call =
+            ["help", "version", "connection", "output", "record", "write_test", "candidate", "yes"];
         let command = OperatorCli::command();
-        let run = command.get_subcommands().find(|command| command.get_name() == "run").unwrap();
-        for argument in
-            run.get_arguments().filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))
-        {
+        let commands = command.get_subcommands().filter(|command| command.get_name() != "crds");
+        let arguments = commands.flat_map(|command| command.get_arguments());
+        for argument in arguments.filter(|argument| !of_one_call.contains(&argument.get_id().as_str())) {
             let flag = argument.get_long().unwrap();
             let variable = format!("PAD_OPERATOR_{}", flag.replace('-', "_").to_uppercase());
             assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "--{flag}");

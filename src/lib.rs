@@ -15,12 +15,12 @@
 //! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`controller::sync`] detects changes
 //! without a webhook and adds hints for the affected Pads. [`lever`] and [`coderpad`] are the clients of the two
 //! services, over one [`http_client`]; these crates do not depend on Kubernetes. [`k8s`] watches and writes Kubernetes
-//! objects.
-//! [`run`] connects all components.
+//! objects. [`run`] connects all components. [`check`] tries both accounts without any of them.
 
 pub use ::api;
 pub use api::sanitize;
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod controller;
 pub mod k8s;

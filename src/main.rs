@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use pad_operator::api::crd;
-use pad_operator::cli::{CrdsArgs, OperatorCli, OperatorCommand};
+use pad_operator::check::{self, Level};
+use pad_operator::cli::{CheckArgs, CrdsArgs, OperatorCli, OperatorCommand};
 use pad_operator::telemetry::traces::Traces;
 use pad_operator::{run, telemetry};
 use std::io::Write;
@@ -16,6 +17,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let outcome = match OperatorCli::parse().command {
         OperatorCommand::Crds(args) => crds(&args),
+        OperatorCommand::Check(args) => return check(*args),
         OperatorCommand::Run(args) => {
             let args = args.drop_empty();
             // The workload is almost only network I/O. More threads would mostly add wake-ups.
@@ -37,6 +39,24 @@ fn main() -> ExitCode {
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "pad-operator: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the check. Its errors have the exit code of a failure.
+fn check(args: CheckArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(check::run(args));
+        // A read of the terminal may still be waiting.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "pad-operator check: {error:#}");
+            ExitCode::from(Level::Failure.exit_code())
         }
     }
 }

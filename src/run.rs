@@ -259,7 +259,8 @@ fn identity() -> String {
     format!("{host}_{}_{started}", std::process::id())
 }
 
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+/// Cancels the token at SIGTERM or Ctrl-C.
+pub(crate) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;

@@ -304,7 +304,7 @@ impl ServiceClientCache {
 }
 
 /// Checks that a URL may be called: it has a built-in origin of the service, or one that a flag allows.
-fn check_origin(service: Service, url: &str, allowed: &[String]) -> Result<Url, &'static str> {
+pub(crate) fn check_origin(service: Service, url: &str, allowed: &[String]) -> Result<Url, &'static str> {
     let url = Url::parse(url).map_err(|_| "it is not an absolute URL")?;
     if !url.username().is_empty()
         || url.password().is_some()

@@ -124,6 +124,12 @@ impl Secrets {
         secrets
     }
 
+    /// Creates an instance that only reads.
+    pub(crate) fn without_watch(client: &Client) -> Self {
+        let (changes, _) = broadcast::channel(1);
+        Self { client: client.clone(), changes }
+    }
+
     /// Creates an instance without a watch, and the sender of its changes, for tests.
     #[cfg(test)]
     pub(crate) fn with_manual_changes(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {

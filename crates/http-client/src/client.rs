@@ -16,6 +16,7 @@ use tracing::Instrument;
 use url::Url;
 
 use super::error_response;
+use super::observed::{AnswerHead, ObservedAnswers};
 use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
 use crate::spans;
@@ -314,15 +315,23 @@ impl ServiceClient {
 
     /// Sends one request and returns the status and the whole body of its answer, if that is a success.
     async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), ServiceError> {
+        let began = Instant::now();
         let sent = self.request(call).send().await;
         let mut response = sent.map_err(|error| self.no_answer(call, None, &error))?;
+        let observed = self.transport.0.observed.as_ref();
+        let observed = observed.map(|all| (all, AnswerHead::new(&response, began.elapsed())));
         let status = response.status();
         if !status.is_success() {
-            return Err(self.refusal(call, response).await);
+            return Err(self.refusal(call, response, observed).await);
         }
         let code = Some(status.as_u16());
         match read_body(&mut response, MAX_ANSWER_BYTES).await {
-            Ok(Some(body)) => Ok((status.as_u16(), body)),
+            Ok(Some(body)) => {
+                if let Some((all, head)) = observed {
+                    all.add(head, &body);
+                }
+                Ok((status.as_u16(), body))
+            }
             Ok(None) => {
                 Err(self.error(kind_without_answer(call), call.operation, code, "the answer is over 8 MiB"))
             }
@@ -359,12 +368,20 @@ impl ServiceClient {
     }
 
     /// Returns the error for an answer whose status is not a success.
-    async fn refusal(&self, call: &Call, mut response: Response) -> ServiceError {
+    async fn refusal(
+        &self,
+        call: &Call,
+        mut response: Response,
+        observed: Option<(&ObservedAnswers, AnswerHead)>,
+    ) -> ServiceError {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let redirect =
             error_response::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
         let body = read_body(&mut response, MAX_ERROR_ANSWER_BYTES).await.ok().flatten();
+        if let Some((all, head)) = observed {
+            all.add(head, body.as_deref().unwrap_or_default());
+        }
         let own = body.and_then(|body| error_response::envelope(self.service, &body));
         let class = error_response::class(status, own.is_some(), kind_without_answer(call));
         let described =

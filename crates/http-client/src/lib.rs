@@ -8,6 +8,7 @@
 mod client;
 mod error_response;
 mod metrics;
+mod observed;
 mod rate_limit;
 mod spans;
 #[cfg(any(test, feature = "testing"))]
@@ -20,11 +21,13 @@ use std::time::Duration;
 
 pub use client::{Body, Call, Permit, SendDeadline, ServiceClient, api_key, root_cause};
 pub use metrics::TransportMetrics;
+pub use observed::{AnswerHead, ObservedAnswer};
 pub use rate_limit::{AccountId, Priority, RateLimit};
 pub use services::{AnswerPart, Oddities, milliseconds};
 pub use services::{ErrorKind, Service, ServiceError, SetupError};
 pub use spans::TRACE_TARGET;
 
+use observed::ObservedAnswers;
 use rate_limit::TokenBuckets;
 
 /// Timeout of a request, from sending it to the end of its answer. Creating a pad has its own timeout. A request whose
@@ -62,6 +65,7 @@ struct TransportInner {
     settings: TransportSettings,
     metrics: TransportMetrics,
     buckets: TokenBuckets,
+    observed: Option<ObservedAnswers>,
 }
 
 impl Transport {
@@ -71,13 +75,36 @@ impl Transport {
     /// [`SetupError::HttpClient`] if the HTTP client cannot be created, for example because the TLS library finds no
     /// certificate authorities.
     pub fn new(settings: TransportSettings, metrics: TransportMetrics) -> Result<Self, SetupError> {
+        Self::with(settings, metrics, None)
+    }
+
+    /// Creates a transport that also keeps every answer as it arrived, until [`Self::take_observed`] is called.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn observing(settings: TransportSettings, metrics: TransportMetrics) -> Result<Self, SetupError> {
+        Self::with(settings, metrics, Some(ObservedAnswers::default()))
+    }
+
+    fn with(
+        settings: TransportSettings,
+        metrics: TransportMetrics,
+        observed: Option<ObservedAnswers>,
+    ) -> Result<Self, SetupError> {
+        let client = |idle| http_client(idle, observed.is_some());
         Ok(Self(Arc::new(TransportInner {
-            reads: http_client(READ_POOL_IDLE_TIMEOUT)?,
-            writes: http_client(WRITE_POOL_IDLE_TIMEOUT)?,
+            reads: client(READ_POOL_IDLE_TIMEOUT)?,
+            writes: client(WRITE_POOL_IDLE_TIMEOUT)?,
             settings,
             metrics,
             buckets: TokenBuckets::default(),
+            observed,
         })))
+    }
+
+    /// Returns the answers that arrived since the last call, oldest first. Empty unless the transport observes.
+    pub fn take_observed(&self) -> Vec<ObservedAnswer> {
+        self.0.observed.as_ref().map(ObservedAnswers::take).unwrap_or_default()
     }
 
     /// Returns the timeout for creating a pad.
@@ -97,8 +124,11 @@ impl Transport {
 ///
 /// The client uses only HTTP/1.1, which sends a request as soon as its connection is open. HTTP/2 may hold a request
 /// back until a stream is free, or refuse it so that it has to be retried.
-fn http_client(idle_connection_time_limit: Duration) -> Result<reqwest::Client, SetupError> {
+///
+/// `tls_info` adds the peer's certificate to each response.
+fn http_client(idle_connection_time_limit: Duration, tls_info: bool) -> Result<reqwest::Client, SetupError> {
     reqwest::Client::builder()
+        .tls_info(tls_info)
         .user_agent(concat!("pad-operator/", env!("CARGO_PKG_VERSION")))
         .http1_only()
         .retry(reqwest::retry::never())

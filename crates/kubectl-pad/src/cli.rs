@@ -1,6 +1,6 @@
 //! The command line of `kubectl pad`: commands, arguments and flags.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub enum PluginCommand {
         /// Name of the LeverConnection.
         connection: String,
     },
+    /// Check both accounts of a LeverConnection in a Pod of the operator. Only reads. Exit code 1: warnings, 2: failures.
+    Check(CheckArgs),
     /// Print the link of a pad, or the playback link of an ended interview.
     Open {
         /// Name of the Pad.
@@ -80,6 +82,38 @@ pub enum PluginCommand {
         /// Shell that runs the script.
         shell: clap_complete::Shell,
     },
+}
+
+/// Arguments of `kubectl pad check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Name of the LeverConnection.
+    pub connection: String,
+    /// Format of the report.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: ReportFormat,
+    /// Namespace of the operator's Pods. Default: all namespaces.
+    #[arg(long)]
+    pub operator_namespace: Option<String>,
+}
+
+/// Format of the report of `kubectl pad check`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ReportFormat {
+    /// Human-readable text.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl ReportFormat {
+    /// Returns the value of the flag.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// Arguments of `kubectl pad create`.

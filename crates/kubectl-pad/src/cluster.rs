@@ -60,6 +60,11 @@ impl TargetCluster {
         Self { client, namespace: namespace.to_owned() }
     }
 
+    /// Returns the client.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Returns the API of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where

@@ -126,7 +126,7 @@ impl<'a> CommandLine<'a> {
             (Some(_), _) => Completion::Nothing,
             (None, _) if self.unfinished.starts_with('-') => Completion::Words(flags(&self.command)),
             (None, []) => Completion::Words(commands(&self.command)),
-            (None, ["stages"]) => Completion::Names(NamedKind::Connection),
+            (None, ["stages" | "check"]) => Completion::Names(NamedKind::Connection),
             (None, ["open" | "retry" | "end"]) => Completion::Names(NamedKind::Pad),
             (None, ["completion"]) => {
                 Completion::Words(Shell::value_variants().iter().map(Shell::to_string).collect())

@@ -6,6 +6,7 @@
 
 mod actions;
 mod candidate_argument;
+mod check;
 mod cli;
 mod cluster;
 mod completion;
@@ -29,9 +30,9 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match run(PluginCli::parse()).await {
-        Ok(text) => {
+        Ok((text, code)) => {
             print(&text);
-            ExitCode::SUCCESS
+            ExitCode::from(code)
         }
         Err(error) => {
             print_error(&format!("error: {error:#}"));
@@ -56,9 +57,10 @@ fn sanitize(text: &str) -> String {
     api::sanitize::lines(text)
 }
 
-async fn run(cli: PluginCli) -> anyhow::Result<String> {
+/// Runs a command. Returns its output and its exit code.
+async fn run(cli: PluginCli) -> anyhow::Result<(String, u8)> {
     let cluster = async || TargetCluster::connect(&cli.kube).await;
-    match cli.command {
+    let text = match cli.command {
         PluginCommand::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut PluginCli::command(), "kubectl-pad", &mut script);
@@ -68,6 +70,7 @@ async fn run(cli: PluginCli) -> anyhow::Result<String> {
             let snapshot = cluster().await?.snapshot(all_namespaces).await?;
             Ok(status::text(&snapshot, jiff::Timestamp::now()))
         }
+        PluginCommand::Check(args) => return Ok(check::run(&cli.kube, &args).await),
         PluginCommand::Candidate { candidate } => actions::candidate(&cluster().await?, &candidate).await,
         PluginCommand::Stages { connection } => actions::stages(&cluster().await?, &connection).await,
         PluginCommand::Open { name, browser } => actions::open(&cluster().await?, &name, browser).await,
@@ -76,7 +79,8 @@ async fn run(cli: PluginCli) -> anyhow::Result<String> {
         }
         PluginCommand::End { name, wait } => actions::end(&cluster().await?, &name, wait.timeout()).await,
         PluginCommand::Create(args) => actions::create(&cluster().await?, &args).await,
-    }
+    };
+    Ok((text?, 0))
 }
 
 #[cfg(test)]

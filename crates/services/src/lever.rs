@@ -35,6 +35,7 @@ pub fn permission(operation: &str) -> &'static str {
         LIST_STAGES => "the permission \"Find all stages\"",
         LIST_OPPORTUNITIES => "the permission \"Find all opportunities\"",
         GET_OPPORTUNITY => "the permission \"Find an opportunity\"",
+        LIST_DELETED => "the permission to list deleted opportunities",
         GET_USER => "the permission \"Find a user\"",
         LIST_NOTES => "the permission to list the notes of an opportunity",
         ADD_NOTE => "the permission \"Create an opportunity note\"",

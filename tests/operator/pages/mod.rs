@@ -69,6 +69,11 @@ const TESTED_ELSEWHERE: &[(&str, &[&str], &str)] = &[
         "tests/operator/install.rs::install_page_leads_to_a_first_pad_and_to_removal",
     ),
     (
+        "docs/how-to/check.md",
+        &["sh", "console"],
+        "tests/contract/program.rs::keys_are_read_from_the_environment_and_from_files",
+    ),
+    (
         "docs/runbooks/",
         &["sh", "promql"],
         "tests/operator/alerts.rs::every_query_returns_data_of_a_running_operator",

@@ -31,18 +31,29 @@ On SIGTERM, the operator stops accepting requests, finishes the work in flight, 
 
 ";
 
+const CHECK: &str = "\
+Without `--connection`, the keys are in the variables `LEVER_API_KEY` and `CODERPAD_API_KEY`, or in files. The exit code is 0, 1 with
+warnings, and 2 with failures. See [Check your accounts](how-to/check.md).
+
+";
+
 /// Returns the page.
 pub(crate) fn page() -> anyhow::Result<String> {
     let command = OperatorCli::command();
     let subcommand = |name: &str| {
         command.find_subcommand(name).cloned().with_context(|| format!("there is no subcommand {name}"))
     };
+    let section = |name: &str| -> anyhow::Result<String> {
+        let command = subcommand(name)?;
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        Ok(format!("## pad-operator {name}\n\n{}.\n\n{}", about.trim_end_matches('.'), table(&command)))
+    };
     Ok(format!(
-        "{}{INTRODUCTION}{}{AFTERWORD}## pad-operator crds\n\n{}.\n\n{}",
+        "{}{INTRODUCTION}{}{AFTERWORD}{}\n{CHECK}{}",
         crate::generated("src/cli.rs"),
         table(&subcommand("run")?),
-        subcommand("crds")?.get_about().map(ToString::to_string).unwrap_or_default().trim_end_matches('.'),
-        table(&subcommand("crds")?),
+        section("check")?,
+        section("crds")?,
     ))
 }
 

@@ -182,10 +182,7 @@ impl TestEnv {
         if !flags.iter().any(|flag| flag.starts_with("--public-url") || *flag == NO_PUBLIC_URL) {
             arguments.push(format!("--public-url=http://127.0.0.1:{webhooks}"));
         }
-        if !flags
-            .iter()
-            .any(|flag| flag.starts_with("--interview-rate") || *flag == DEFAULT_INTERVIEW_RATE)
-        {
+        if !flags.iter().any(|flag| flag.starts_with("--interview-rate") || *flag == DEFAULT_INTERVIEW_RATE) {
             arguments.extend(["--interview-rate=10", "--interview-burst=20"].map(str::to_owned));
         }
         let marks = [NO_PUBLIC_URL, DEFAULT_INTERVIEW_RATE];

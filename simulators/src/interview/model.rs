@@ -109,7 +109,7 @@ pub struct Settings {
     pub pads_visible: bool,
     /// Whether lists are paged by cursor instead of by number.
     pub cursors: bool,
-    /// Origin in `next_page`; `None` = the origin of this service.
+    /// Origin in `next_page`; `None` = the origin of this service, empty = a relative address.
     pub page_origin: Option<String>,
     /// Origin of pads.
     pub pad_origin: String,

@@ -135,7 +135,7 @@ async fn odd_rows_are_left_out_and_odd_members_dropped_beside_good_rows() {
         null,
     ]);
     let (_server, client) = answering(ResponseTemplate::new(200).set_body_json(json!({"data": rows}))).await;
-    let page = client.opportunities(client.permit().await, "s", "coderpad", None).await.unwrap();
+    let page = client.opportunities(client.permit().await, "s", Some("coderpad"), None).await.unwrap();
     assert_eq!((page.opportunities.len(), page.left_out), (2, 3));
     let odd = &page.opportunities[1];
     assert_eq!(
@@ -262,10 +262,11 @@ async fn opportunities_are_listed_by_stage_and_tag() {
         .await;
     let client = client(&server).with_priority(Priority::Poll);
 
-    let page = client.opportunities(client.permit().await, "9c0e", "Full-time & more", None).await.unwrap();
+    let page =
+        client.opportunities(client.permit().await, "9c0e", Some("Full-time & more"), None).await.unwrap();
     assert_eq!(page.opportunities.len(), 1);
     let again = client
-        .opportunities(client.permit().await, "9c0e", "Full-time & more", page.next.as_ref())
+        .opportunities(client.permit().await, "9c0e", Some("Full-time & more"), page.next.as_ref())
         .await
         .unwrap_err();
     assert_eq!(again.class, ErrorKind::Unavailable);

@@ -165,16 +165,18 @@ pub struct RunArgs {
     #[arg(long, env = "PAD_OPERATOR_LEVER_BURST", default_value_t = 20)]
     pub lever_burst: u32,
 
-    /// Maximum number of requests per second to the Interview API, per API key. 0 means unlimited.
-    #[arg(long, env = "PAD_OPERATOR_INTERVIEW_RATE", default_value_t = 10)]
+    /// Maximum number of requests per second to the Interview API, per API key. 0 means unlimited. CoderPad documents
+    /// no limit: raise it if many pads are created at once.
+    #[arg(long, env = "PAD_OPERATOR_INTERVIEW_RATE", default_value_t = 3)]
     pub interview_rate: u32,
 
     /// Maximum burst of requests to the Interview API, per API key.
-    #[arg(long, env = "PAD_OPERATOR_INTERVIEW_BURST", default_value_t = 20)]
+    #[arg(long, env = "PAD_OPERATOR_INTERVIEW_BURST", default_value_t = 6)]
     pub interview_burst: u32,
 
-    /// Timeout of requests to CoderPad that create a pad.
-    #[arg(long, env = "PAD_OPERATOR_INTERVIEW_CREATE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    /// Timeout of requests to CoderPad that create a pad. A router in front of CoderPad gives up after 30 s, while the
+    /// request continues.
+    #[arg(long, env = "PAD_OPERATOR_INTERVIEW_CREATE_TIMEOUT", default_value = "35s", value_parser = duration)]
     pub interview_create_timeout: Duration,
 
     /// Maximum delay until a new pad appears in CoderPad's lists.
@@ -281,9 +283,10 @@ mod tests {
         let defaults = run(&[]).unwrap();
         assert!(defaults.leader_election);
         assert_eq!(defaults.webhook_address, "[::]:8080".parse().unwrap());
-        assert_eq!(defaults.interview_create_timeout, Duration::from_secs(30));
+        assert_eq!(defaults.interview_create_timeout, Duration::from_secs(35));
         assert_eq!(defaults.interview_list_lag, Duration::from_secs(90));
         assert_eq!((defaults.concurrency, defaults.lever_rate, defaults.lever_burst), (32, 10, 20));
+        assert_eq!((defaults.interview_rate, defaults.interview_burst), (3, 6));
 
         let given = run(&[
             "--leader-election=false",

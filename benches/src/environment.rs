@@ -168,9 +168,12 @@ impl<'a> TestEnv<'a> {
             format!("--allow-api-origin={}", self.interview.origin()),
         ];
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        if !self.setup.limited {
-            arguments.extend(["--lever-rate=0", "--interview-rate=0"].map(ToOwned::to_owned));
-        }
+        // With limits, Lever's documented one is the bottleneck, and the simulated CoderPad has the same.
+        let limits = match self.setup.limited {
+            true => ["--interview-rate=10", "--interview-burst=20"],
+            false => ["--lever-rate=0", "--interview-rate=0"],
+        };
+        arguments.extend(limits.map(ToOwned::to_owned));
         let user = format!("{}-{}", self.setup.name, self.starts.fetch_add(1, Ordering::Relaxed));
         let kubeconfig = self.file(&user, "kubeconfig");
         std::fs::write(&kubeconfig, self.bench.plane.kubeconfig_yaml_for(&user, &["system:masters"])?)?;

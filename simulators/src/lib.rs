@@ -19,8 +19,8 @@ pub use interview::{
     Question, Quota, Settings,
 };
 pub use lever::{
-    Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, LeverOptions, LeverSimulator, NewCandidate,
-    NewPosting, PERMISSIONS, Permissions, Stage, StageMove, VerifyResult, signature,
+    Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, LeverOptions, LeverSettings, LeverSimulator,
+    NewCandidate, NewPosting, PERMISSIONS, Permissions, Stage, StageMove, VerifyResult, signature,
 };
 pub use relay::Relay;
 

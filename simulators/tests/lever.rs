@@ -210,9 +210,12 @@ async fn links_belong_to_the_contact_and_tags_to_the_opportunity() {
     assert_eq!(api.post(&format!("/opportunities/{one}/addLinks"), link.clone()).await.status(), 200);
     assert_eq!(api.lever.links(&two), ["https://pad.example/A"]);
     api.assert_no_violations();
-    api.post(&format!("/opportunities/{two}/addLinks"), link.clone()).await;
-    api.assert_violated("link added twice");
-    assert_eq!(api.lever.links(&one).len(), 2);
+    for (repeat_links, shown) in [(false, 1), (true, 2)] {
+        api.lever.change_settings(|settings| settings.repeat_links = repeat_links);
+        api.post(&format!("/opportunities/{two}/addLinks"), link.clone()).await;
+        api.assert_violated("link added twice");
+        assert_eq!(api.lever.links(&one).len(), shown);
+    }
     api.post(&format!("/opportunities/{one}/removeLinks"), link).await;
     assert!(api.lever.links(&two).is_empty());
 

@@ -32,6 +32,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListLabels {
+    list: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConnectionLabels {
     namespace: String,
     connection: String,
@@ -55,6 +60,13 @@ impl Origin {
     }
 }
 
+/// Lists that may differ from the other answers of their service: Lever's list by tag, and CoderPad's list of changed
+/// pads.
+const LIST_DIFFERENCES: [&str; 2] = [TAG_FILTER, CHANGED_PADS];
+/// Lever's list of opportunities by tag.
+pub const TAG_FILTER: &str = "tag_filter";
+/// CoderPad's list of changed pads.
+pub const CHANGED_PADS: &str = "changed_pads";
 /// Outcome of a pass without an error.
 pub const SUCCEEDED: &str = "ok";
 /// Outcome of a pass that could not write an object.
@@ -77,6 +89,7 @@ pub struct ControllerMetrics {
     syncs: Family<OutcomeLabels, Counter>,
     sync_seconds: Histogram,
     walks_cut: Counter,
+    list_differences: Family<ListLabels, Counter>,
     last_sync: Family<ConnectionLabels, Gauge<f64, AtomicU64>>,
 }
 
@@ -96,11 +109,15 @@ impl ControllerMetrics {
             syncs: Family::default(),
             sync_seconds: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             walks_cut: Counter::default(),
+            list_differences: Family::default(),
             last_sync: Family::default(),
         };
         // Pre-register every label, so that `increase()` sees the first event.
         for origin in [Origin::Created, Origin::Adopted] {
             drop(metrics.pads.get_or_create(&OriginLabels { origin: origin.label() }));
+        }
+        for list in LIST_DIFFERENCES {
+            drop(metrics.list_differences.get_or_create(&ListLabels { list }));
         }
         for outcome in SYNC_OUTCOMES {
             drop(metrics.syncs.get_or_create(&OutcomeLabels { outcome }));
@@ -142,6 +159,11 @@ impl ControllerMetrics {
             "pad_operator_sync_walks_cut",
             "Number of scans of CoderPad's pads that exceeded one sync and continue with the next",
             metrics.walks_cut.clone(),
+        );
+        registry.register(
+            "pad_operator_list_differences",
+            "Differences between a list and the other answers of a service, by list",
+            metrics.list_differences.clone(),
         );
         registry.register(
             "pad_operator_last_sync_timestamp_seconds",
@@ -205,6 +227,11 @@ impl ControllerMetrics {
     /// Counts a scan of CoderPad's pads that exceeded one sync.
     pub(crate) fn inc_scans_cut(&self) {
         self.walks_cut.inc();
+    }
+
+    /// Counts a difference between a list and the other answers of a service.
+    pub(crate) fn inc_list_differences(&self, list: &'static str) {
+        self.list_differences.get_or_create(&ListLabels { list }).inc();
     }
 
     /// Removes the metrics of a deleted connection.

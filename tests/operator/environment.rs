@@ -27,6 +27,9 @@ pub const TAG: &str = "coderpad";
 
 /// Flag that omits `--public-url`.
 pub const NO_PUBLIC_URL: &str = "no public URL";
+/// Flag that keeps the default rate limit for the Interview API. All other environments use the simulated service's own
+/// limit, which is that of Lever, so that their probes and syncs take less time.
+pub const DEFAULT_INTERVIEW_RATE: &str = "default rate of the Interview API";
 
 /// Maximum number of operators that run at the same time; more would only slow each other down.
 static OPERATORS: Semaphore = Semaphore::const_new(4);
@@ -179,7 +182,11 @@ impl TestEnv {
         if !flags.iter().any(|flag| flag.starts_with("--public-url") || *flag == NO_PUBLIC_URL) {
             arguments.push(format!("--public-url=http://127.0.0.1:{webhooks}"));
         }
-        arguments.extend(flags.iter().filter(|flag| **flag != NO_PUBLIC_URL).map(|flag| (*flag).to_owned()));
+        if !flags.iter().any(|flag| flag.starts_with("--interview-rate") || *flag == DEFAULT_INTERVIEW_RATE) {
+            arguments.extend(["--interview-rate=10", "--interview-burst=20"].map(str::to_owned));
+        }
+        let marks = [NO_PUBLIC_URL, DEFAULT_INTERVIEW_RATE];
+        arguments.extend(flags.iter().filter(|flag| !marks.contains(flag)).map(|flag| (*flag).to_owned()));
         arguments
     }
 

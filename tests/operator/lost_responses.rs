@@ -18,7 +18,10 @@ type Case = (&'static str, fn(&TestEnv, &str) -> FaultHandle);
 /// Each fault affects the request of one candidate. All of them get exactly one pad and one link.
 async fn check_one_pad_each(mut options: Options, cases: &[Case]) {
     options.interview.settings.list_lag_milliseconds = 700;
-    let env = TestEnv::start(options).await;
+    check_one_pad_each_in(TestEnv::start(options).await, cases).await;
+}
+
+async fn check_one_pad_each_in(env: TestEnv, cases: &[Case]) {
     let mut ordered = Vec::new();
     for (what, order) in cases {
         let candidate = env.candidate();
@@ -65,10 +68,13 @@ async fn pad_that_was_not_created_is_created_after_a_search() {
         ("the answer is 500", |env, one| create(env, one, |f| f.status(500))),
         ("the answer is 503", |env, one| create(env, one, |f| f.status(503))),
         ("too many requests", |env, one| create(env, one, |f| f.status(429))),
+        ("too many requests for a proxy", |env, one| create(env, one, |f| f.page(429))),
     ];
     check_one_pad_each(Options::new("create-lost"), cases).await;
 }
 
+/// Whether links are a set in Lever is not documented.
+// contract X9
 #[tokio::test(flavor = "multi_thread")]
 async fn link_whose_write_was_not_answered_exists_once() {
     let cases: &[Case] = &[
@@ -79,7 +85,11 @@ async fn link_whose_write_was_not_answered_exists_once() {
         ("the answer is 503", |env, one| link(env, one, |f| f.status(503))),
         ("too many requests", |env, one| link(env, one, |f| f.status(429))),
     ];
-    check_one_pad_each(Options::new("link-lost"), cases).await;
+    for (name, repeat_links) in [("link-lost", false), ("link-lost-repeated", true)] {
+        let env = TestEnv::start(Options::new(name)).await;
+        env.lever.change_settings(|settings| settings.repeat_links = repeat_links);
+        check_one_pad_each_in(env, cases).await;
+    }
 }
 
 type FaultAction = fn(Fault) -> Fault;

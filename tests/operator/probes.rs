@@ -119,7 +119,10 @@ async fn firewall_page_never_blames_the_key_and_is_retried_within_seconds() {
     env.request("leverconnections", CONNECTION).await;
     let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnavailable").await;
     let message = message_of(&connection, "Ready");
-    assert!(message.contains("403") && message.contains("text/html, server edge"), "{message}");
+    assert!(
+        message.contains("403") && message.contains("text/html, at most 1 KiB, server edge"),
+        "{message}"
+    );
     assert!(!message.contains("key"), "{message}");
     assert_eq!(brief(&connection, "Reconciling"), "True/LeverUnavailable");
     page.remove();

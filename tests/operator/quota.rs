@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulators::Quota;
+use simulators::{Fault, Quota};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
-use crate::status::{message_of, phase};
+use crate::status::{brief, message_of, phase};
 use crate::wait::{eventually, eventually_within};
 
 const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
@@ -47,6 +47,25 @@ async fn pad_rejected_for_lack_of_quota_waits_for_quota() {
 
     env.interview.set_quota(SOME_LEFT);
     env.request("leverconnections", CONNECTION).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
+}
+
+/// Only CoderPad itself knows the quota.
+// contract C3a
+#[tokio::test(flavor = "multi_thread")]
+async fn page_with_429_is_a_pause_and_not_the_quota() {
+    let env = TestEnv::start(Options::new("quota-page")).await;
+    let create = Fault::on("POST", "^/api/pads/?$").page(429).until_removed();
+    let page = env.interview.faults().add(create);
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let pad = env.wait_for_pad(&candidate, "Pending/InterviewRateLimited").await;
+    let message = message_of(&pad, "Ready");
+    assert!(message.contains("429") && message.contains("text/html"), "{message}");
+    let connection = env.get("leverconnections", CONNECTION).await;
+    assert_eq!(brief(&connection, "QuotaAvailable"), "True/QuotaAvailable");
+    page.remove();
     env.wait_for_one_pad(&candidate).await;
     env.finish().await;
 }

@@ -190,28 +190,126 @@ async fn scan_of_more_pads_than_one_sync_covers_continues_to_its_end() {
     env.finish().await;
 }
 
+/// Once `updated_at` does not move, and once the list ignores the requested order.
 // contract S2
 #[tokio::test(flavor = "multi_thread")]
 async fn end_missing_in_the_list_is_detected_by_reading_the_pad() {
-    let env = TestEnv::start(Options::new("unlisted-end").polling("5s")).await;
-    let candidate = env.candidate();
-    env.enter(&candidate).await;
-    let made = env.wait_for_one_pad(&candidate).await;
+    let mut env = TestEnv::start(Options::new("unlisted-end").polling("5s")).await;
+    let candidates = [(); 2].map(|()| env.candidate());
+    let mut pads = Vec::new();
+    for candidate in &candidates {
+        env.enter(candidate).await;
+        let made = env.wait_for_one_pad(candidate).await;
+        pads.push((made.id, env.name_of_pad(candidate).await));
+    }
+    // Both are beyond the first page from now on, and so long before its end that the list's delay does not matter.
+    for number in 0..60_i64 {
+        let made_at = Timestamp::now().checked_add((40 * 60 - 10 * number).seconds()).unwrap();
+        env.interview.add_pad(NewPad { made_at: Some(made_at.as_millisecond()), ..NewPad::default() });
+    }
     env.sync().await;
-    // The list never catches up.
-    let row = json!({"id": made.id, "state": "pending", "url": made.url, "notes": "",
-        "created_at": ago(48), "updated_at": ago(48)});
-    let list =
-        Fault::on("GET", "^/api/organization/pads/?$").edit(&[("/pads", json!([row]))]).until_removed();
-    env.interview.faults().add(list);
-    let pad = env.pads_of(&candidate).await.remove(0);
-    let name = pad["metadata"]["name"].as_str().unwrap();
-    env.patch_status("pads", name, json!({"createdAt": ago(48)})).await;
-    env.interview.end_interview(&made.id);
-    eventually_within(Duration::from_secs(150), "the end is detected", async || {
-        let pad = env.get("pads", name).await;
-        if pad["status"]["phase"] == "Ended" { Ok(()) } else { Err(format!("{pad:#}")) }
-    })
-    .await;
+    let [(first, first_name), (second, second_name)] = pads.as_slice() else { panic!("{pads:?}") };
+    let is_ended = async |name: &str| {
+        eventually_within(Duration::from_secs(150), "the end is detected", async || {
+            let pad = env.get("pads", name).await;
+            if pad["status"]["phase"] == "Ended" { Ok(()) } else { Err(format!("{pad:#}")) }
+        })
+        .await;
+    };
+    // Long ago, so that the list's usual delay does not explain the difference.
+    let earlier = ago(1).as_millisecond();
+    env.interview.change_settings(|settings| settings.frozen_updated_at = true);
+    env.interview.end_interview_at(first, earlier);
+    env.patch_status("pads", first_name, json!({"createdAt": ago(48)})).await;
+    is_ended(first_name).await;
+
+    // The first end was not in the list: pads that were created half an hour ago are read too.
+    env.interview.change_settings(|settings| {
+        (settings.frozen_updated_at, settings.ignore_sort) = (false, true);
+    });
+    env.interview.end_interview_at(second, earlier);
+    let half_an_hour_ago = Timestamp::now().checked_sub(30.minutes()).unwrap();
+    env.patch_status("pads", second_name, json!({"createdAt": half_an_hour_ago})).await;
+    is_ended(second_name).await;
+    let (_, metrics) = env.operator().get("/metrics").await.unwrap();
+    assert!(metrics.contains("pad_operator_list_differences_total{list=\"changed_pads\"}"), "{metrics}");
+    assert!(!metrics.contains("pad_operator_list_differences_total{list=\"changed_pads\"} 0"), "{metrics}");
+    env.finish().await;
+}
+
+/// The address may name any host, or none.
+// contract S2
+#[tokio::test(flavor = "multi_thread")]
+async fn next_page_is_read_whatever_address_the_list_names() {
+    let env = TestEnv::start(Options::new("next-page")).await;
+    for (page_origin, cursors) in [("https://elsewhere.example", false), ("", true)] {
+        env.interview.change_settings(|settings| {
+            (settings.page_origin, settings.cursors) = (Some(page_origin.to_owned()), cursors);
+        });
+        let candidate = env.candidate();
+        env.enter(&candidate).await;
+        let made = env.wait_for_one_pad(&candidate).await;
+        env.sync().await;
+        env.interview.start_interview(&made.id, &["Ada"]);
+        // The change is beyond the first page.
+        for _ in 0..60 {
+            env.interview.add_pad(NewPad::default());
+        }
+        env.interview.clear_calls();
+        env.sync().await;
+        env.wait_for_pad(&candidate, "Started/Started").await;
+        let next = if cursors { "cursor" } else { "page" };
+        let calls = env.interview.calls();
+        let is_next = |call: &simulators::Call| call.query.iter().any(|(name, _)| name == next);
+        assert!(calls.iter().any(is_next), "{calls:#?}");
+    }
+    env.finish().await;
+}
+
+/// Stage and tag of every row are checked, whatever Lever's filters do. A filter that does not agree with the tags is
+/// no longer used.
+// contract S2a
+#[tokio::test(flavor = "multi_thread")]
+async fn filter_that_disagrees_with_the_tags_is_no_longer_used() {
+    let mut env = TestEnv::start(Options::new("odd-filter").polling("2s")).await;
+    env.lever.switch_event("candidateStageChange", false);
+    let posting = |tags: &[&str]| NewCandidate {
+        posting_tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..NewCandidate::default()
+    };
+    for (finds_inherited, filter_by_tag) in [(false, true), (true, false)] {
+        env.sync().await;
+        env.operator().kill().await;
+        env.lever.change_settings(|settings| {
+            (settings.filter_finds_inherited_tags, settings.filter_by_tag) = (finds_inherited, filter_by_tag);
+        });
+        let tagged = [env.candidate(), env.add_candidate(posting(&[TAG]))];
+        let untagged = env.add_candidate(posting(&["backend"]));
+        for candidate in tagged.iter().chain([&untagged]) {
+            env.lever.move_to_stage(candidate, STAGE).await;
+        }
+        env.operator().start().await;
+        for candidate in &tagged {
+            env.wait_for_one_pad(candidate).await;
+        }
+        let reported = "pad_operator_list_differences_total{list=\"tag_filter\"} 1";
+        eventually("the difference is reported once", async || {
+            let (_, metrics) = env.operators[0].get("/metrics").await.unwrap();
+            if metrics.contains(reported) { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+        env.lever.clear_calls();
+        env.sync().await;
+        let calls = env.lever.calls();
+        let lists = calls.iter().filter(|call| {
+            call.path == "/v1/opportunities" && call.query.iter().any(|(name, _)| name == "stage_id")
+        });
+        let filtered = lists.clone().filter(|call| call.query.iter().any(|(name, _)| name == "tag"));
+        assert!(lists.count() > 0 && filtered.count() == 0, "{calls:#?}");
+        assert!(env.pads_of(&untagged).await.is_empty());
+    }
+    let configuration = env.get("padconfigurations", CONFIGURATION).await;
+    assert_eq!(configuration["status"]["matching"], 4, "{configuration:#}");
+    assert_eq!(env.creates(), 4);
     env.finish().await;
 }

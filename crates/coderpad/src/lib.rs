@@ -112,8 +112,8 @@ impl InterviewClient {
     /// the order.
     ///
     /// # Errors
-    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the answer locates the next page
-    /// at another address. [`PadPage::left_out`] contains the unreadable rows. Each of them may be the pad that a
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the address of the next page
+    /// has no query. [`PadPage::left_out`] contains the unreadable rows. Each of them may be the pad that a
     /// search looks for, so such a page does not prove that the pad is missing.
     pub async fn organization_pads(
         &self,

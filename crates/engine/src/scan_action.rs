@@ -49,6 +49,28 @@ impl ListedCandidate {
     }
 }
 
+/// Whether a row of a list belongs to the stage and tag that the list was requested for. The service's filters are not
+/// relied on (contract S2a).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ListingMatch {
+    /// The candidate is in the stage, has the tag and is not archived.
+    Full,
+    /// The candidate is in the stage and not archived, but does not have the tag.
+    TagMissing,
+    /// The candidate is in another stage, or archived.
+    Elsewhere,
+}
+
+impl ListingMatch {
+    /// Compares a row with a stage and a tag.
+    pub fn of(opportunity: &Opportunity, stage_id: &str, tag: &str) -> Self {
+        if opportunity.archived || opportunity.stage != stage_id {
+            return Self::Elsewhere;
+        }
+        if opportunity.tags.iter().any(|own| own == tag) { Self::Full } else { Self::TagMissing }
+    }
+}
+
 /// The settings of a configuration that sync uses.
 #[derive(Clone, Debug)]
 pub struct BackfillRule {
@@ -261,7 +283,9 @@ fn contains_entry(pad: &Pad, entry: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
     use serde_json::{Value, json};
+    use services::{AnswerPart, Oddities};
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + 60 * minute).unwrap()
@@ -301,6 +325,24 @@ mod tests {
 
     fn judge(n: u32) -> BackfillAction {
         BackfillAction::Judge(names::pad_name("c", "op-1", n))
+    }
+
+    // contract S2a
+    #[rstest]
+    #[case::of_the_rule(json!({}), ListingMatch::Full)]
+    #[case::untagged(json!({"tags": []}), ListingMatch::TagMissing)]
+    #[case::tag_in_another_case(json!({"tags": ["CoderPad"]}), ListingMatch::TagMissing)]
+    #[case::in_another_stage(json!({"stage": "s-2"}), ListingMatch::Elsewhere)]
+    #[case::archived(json!({"archived": {"archivedAt": 1}}), ListingMatch::Elsewhere)]
+    #[case::confidential(json!({"confidentiality": "confidential"}), ListingMatch::Full)]
+    fn rows_are_checked_against_stage_and_tag(#[case] fields: Value, #[case] expected: ListingMatch) {
+        let mut row =
+            json!({"id": "op-1", "stage": "s-1", "tags": ["backend", "coderpad"], "archived": null});
+        row.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let (answer, odd) = (json!({"data": row}), Oddities::default());
+        let part = AnswerPart::whole(&answer, &odd);
+        let row = services::lever::opportunity(&part.member("data").unwrap()).unwrap();
+        assert_eq!(ListingMatch::of(&row, "s-1", "coderpad"), expected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
-use super::error_response;
+use super::error_response::{self, Envelope};
 use super::observed::{AnswerHead, ObservedAnswers};
 use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
@@ -102,6 +102,14 @@ pub fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
 pub struct Permit {
     priority: Priority,
     waited: Duration,
+}
+
+/// Successful answer to a request.
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+    /// Its content type and length, for messages.
+    form: String,
 }
 
 /// Deadline for a request that must be sent at most once: it is sent in time or not at all.
@@ -285,14 +293,16 @@ impl ServiceClient {
         let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
-        let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
-        let result = answer.and_then(|(status, body)| {
+        let answered = answer.as_ref().map_or_else(|error| error.status, |answer| Some(answer.status));
+        let result = answer.and_then(|Answer { status, body, form }| {
             // An answer with status 204 has no body.
             let raw = serde_json::from_slice(if body.is_empty() { b"null" } else { &body });
             // The decoder's message may quote the answer, and with it a candidate's data.
-            raw.map_err(|_| "the answer is not what the documentation says")
-                .and_then(convert)
-                .map_err(|reason| self.error(kind_without_answer(&call), operation, Some(status), reason))
+            raw.map_err(|error: serde_json::Error| {
+                error_response::describe_unreadable(service, error.is_data(), &form)
+            })
+            .and_then(|raw| convert(raw).map_err(|reason| format!("{reason} ({form})")))
+            .map_err(|reason| self.error(kind_without_answer(&call), operation, Some(status), &reason))
         });
         let took = began.elapsed();
         let failure = result.as_ref().err().map(|error| error.class);
@@ -313,8 +323,8 @@ impl ServiceClient {
         result
     }
 
-    /// Sends one request and returns the status and the whole body of its answer, if that is a success.
-    async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), ServiceError> {
+    /// Sends one request and returns its answer, if that is a success.
+    async fn exchange(&self, call: &Call) -> Result<Answer, ServiceError> {
         let began = Instant::now();
         let sent = self.request(call).send().await;
         let mut response = sent.map_err(|error| self.no_answer(call, None, &error))?;
@@ -327,10 +337,11 @@ impl ServiceClient {
         let code = Some(status.as_u16());
         match read_body(&mut response, MAX_ANSWER_BYTES).await {
             Ok(Some(body)) => {
+                let form = error_response::form(response.headers(), Some(body.len()));
                 if let Some((all, head)) = observed {
                     all.add(head, &body);
                 }
-                Ok((status.as_u16(), body))
+                Ok(Answer { status: status.as_u16(), body, form })
             }
             Ok(None) => {
                 Err(self.error(kind_without_answer(call), call.operation, code, "the answer is over 8 MiB"))
@@ -382,12 +393,12 @@ impl ServiceClient {
         if let Some((all, head)) = observed {
             all.add(head, body.as_deref().unwrap_or_default());
         }
-        let own = body.and_then(|body| error_response::envelope(self.service, &body));
+        let own = body.as_deref().and_then(|body| Envelope::parse(self.service, body));
         let class = error_response::class(status, own.is_some(), kind_without_answer(call));
+        let length = body.as_deref().map(<[u8]>::len);
         let described =
-            || error_response::description(self.service, status, response.headers(), own.is_some());
-        let message =
-            redirect.or_else(|| own.clone().filter(|message| !message.is_empty())).unwrap_or_else(described);
+            || error_response::description(self.service, status, response.headers(), own.as_ref(), length);
+        let message = redirect.unwrap_or_else(described);
         let mut error = self.error(class, call.operation, Some(status.as_u16()), &message);
         error.retry_after = retry_after;
         error

@@ -12,20 +12,58 @@ use url::Url;
 
 /// Maximum length of a header value in a message, in characters.
 const MAX_HEADER_CHARS: usize = 60;
+/// Maximum length of a service's error code in a message, in characters.
+const MAX_CODE_CHARS: usize = 60;
 
-/// Returns the message of the service's own error envelope, which may be empty; None if the body is something else.
-///
-/// Lever sends `{"code", "message"}` (reference: lever-api.md, 2. Errors), CoderPad `{"status": "ERROR", "message"}`
-/// (reference: interview-api.md, 1. Envelope). An API gateway may send JSON that contains only a `message`: it does not
-/// count.
-pub(super) fn envelope(service: Service, body: &[u8]) -> Option<String> {
-    let Ok(Value::Object(answer)) = serde_json::from_slice(body) else { return None };
-    let text = |name: &str| answer.get(name).and_then(Value::as_str);
-    let is_own = match service {
-        Service::Lever => text("code").is_some() && text("message").is_some(),
-        Service::Interview => text("status").is_some_and(|status| status.eq_ignore_ascii_case("ERROR")),
-    };
-    is_own.then(|| text("message").unwrap_or_default().trim().to_owned())
+/// The service's own error envelope.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// Message of the service; may be empty.
+    message: String,
+    /// Code of the service, if it has one.
+    code: Option<String>,
+}
+
+impl Envelope {
+    /// Returns the service's own error envelope; None if the body is something else.
+    ///
+    /// Lever sends `{"code", "message"}` (reference: lever-api.md, 2. Errors), CoderPad `{"status": "ERROR", "message"}`,
+    /// maybe with a `code` (reference: interview-api.md, 1. Envelope). An API gateway may send JSON that contains only a
+    /// `message`: it does not count.
+    pub(super) fn parse(service: Service, body: &[u8]) -> Option<Self> {
+        let Ok(Value::Object(answer)) = serde_json::from_slice(body) else { return None };
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        let is_own = match service {
+            Service::Lever => text("code").is_some() && text("message").is_some(),
+            Service::Interview => text("status").is_some_and(|status| status.eq_ignore_ascii_case("ERROR")),
+        };
+        let code = text("code")
+            .map(str::to_owned)
+            .or_else(|| answer.get("code")?.as_i64().map(|code| code.to_string()));
+        is_own.then(|| Self {
+            message: text("message").unwrap_or_default().trim().to_owned(),
+            code: code.map(|code| code.trim().chars().take(MAX_CODE_CHARS).collect()),
+        })
+    }
+
+    /// Returns the description of the error: the service's message, and its code unless that repeats the status.
+    fn description(&self, status: StatusCode) -> String {
+        let reason = status.canonical_reason().unwrap_or("no message");
+        let message = if self.message.is_empty() { reason } else { &self.message };
+        let repeats =
+            |code: &String| code.is_empty() || code == status.as_str() || core(code) == core(reason);
+        match self.code.as_ref().filter(|code| !repeats(code)) {
+            // First, so that a long message does not cut it off.
+            Some(code) => format!("{code}: {message}"),
+            None => message.to_owned(),
+        }
+    }
+}
+
+/// Returns the letters of an error code or a reason phrase that carry its meaning: `notfound` for `ResourceNotFound`.
+fn core(text: &str) -> String {
+    let letters = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    letters.trim_start_matches("resource").trim_end_matches("error").to_owned()
 }
 
 /// Returns the class of an answer that is not a success. `unclear` is the class of a call without a usable answer;
@@ -46,17 +84,51 @@ pub(super) fn class(status: StatusCode, is_own: bool, unclear: ErrorKind) -> Err
     }
 }
 
-/// Returns a description of an answer that has no message of the service.
-pub(super) fn description(service: Service, status: StatusCode, headers: &HeaderMap, is_own: bool) -> String {
-    let reason = status.canonical_reason().unwrap_or("no message");
-    if is_own || !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return reason.to_owned();
+/// Returns a description of an answer that is not a success. `own` is the service's error envelope, if it is one;
+/// `length` the number of bytes of the body, if it was read.
+pub(super) fn description(
+    service: Service,
+    status: StatusCode,
+    headers: &HeaderMap,
+    own: Option<&Envelope>,
+    length: Option<usize>,
+) -> String {
+    if let Some(own) = own {
+        return own.description(status);
     }
-    let kind = header(headers, &CONTENT_TYPE).unwrap_or_else(|| "no content type".to_owned());
-    let server = header(headers, &SERVER).map(|server| format!(", server {server}")).unwrap_or_default();
+    let reason = status.canonical_reason().unwrap_or("no message");
+    let form = form(headers, length);
+    // A service's own servers also answer 429 and 5xx without an envelope.
+    if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return format!("{reason} ({form})");
+    }
     format!(
-        "{reason}. The answer is not from {service}'s API ({kind}{server}): a proxy or firewall on the way may have sent \
-         it, or the address is wrong"
+        "{reason}. The answer is not from {service}'s API ({form}): a proxy or firewall on the way may have sent it, or \
+         the address is wrong"
+    )
+}
+
+/// Returns the content type, the length and the server of an answer, without any of its content. The length is rounded,
+/// because pages of proxies contain times and IDs: the message in a status must not change with each of them.
+pub(super) fn form(headers: &HeaderMap, length: Option<usize>) -> String {
+    let kind = header(headers, &CONTENT_TYPE).unwrap_or_else(|| "no content type".to_owned());
+    let length = match length {
+        None => "of unknown length".to_owned(),
+        Some(0) => "empty".to_owned(),
+        Some(length) => format!("at most {} KiB", length.div_ceil(1024)),
+    };
+    let server = header(headers, &SERVER).map(|server| format!(", server {server}")).unwrap_or_default();
+    format!("{kind}, {length}{server}")
+}
+
+/// Returns why a successful answer cannot be read, from its form alone: its content may be a candidate's data.
+pub(super) fn describe_unreadable(service: Service, is_json: bool, form: &str) -> String {
+    if is_json {
+        return format!("the answer is not what the documentation says ({form})");
+    }
+    format!(
+        "the answer is not JSON ({form}), so not from {service}'s API: a proxy or firewall on the way may have sent it, or \
+         the address is wrong"
     )
 }
 
@@ -87,9 +159,26 @@ mod tests {
 
     #[rstest]
     #[case::lever(Service::Lever, r#"{"code": "Forbidden", "message": " no "}"#, Some("no"))]
-    #[case::lever_empty(Service::Lever, r#"{"code": "Forbidden", "message": ""}"#, Some(""))]
+    #[case::lever_empty(Service::Lever, r#"{"code": "forbidden", "message": ""}"#, Some("Forbidden"))]
+    #[case::lever_suffix(Service::Lever, r#"{"code": "ForbiddenError", "message": "no"}"#, Some("no"))]
+    #[case::lever_code(Service::Lever, r#"{"code": "NoGrant", "message": "no"}"#, Some("NoGrant: no"))]
     #[case::interview(Service::Interview, r#"{"status": "ERROR", "message": "no"}"#, Some("no"))]
-    #[case::interview_silent(Service::Interview, r#"{"status": "ERROR"}"#, Some(""))]
+    #[case::interview_silent(Service::Interview, r#"{"status": "ERROR"}"#, Some("Forbidden"))]
+    #[case::interview_code(
+        Service::Interview,
+        r#"{"status": "ERROR", "message": "no", "code": "pads_hidden"}"#,
+        Some("pads_hidden: no")
+    )]
+    #[case::interview_code_alone(
+        Service::Interview,
+        r#"{"status": "ERROR", "code": 1403}"#,
+        Some("1403: Forbidden")
+    )]
+    #[case::status_as_code(
+        Service::Interview,
+        r#"{"status": "ERROR", "message": "no", "code": 403}"#,
+        Some("no")
+    )]
     #[case::api_gateway(Service::Lever, r#"{"message": "Forbidden"}"#, None)]
     #[case::api_gateway(Service::Interview, r#"{"message": "Forbidden"}"#, None)]
     #[case::of_the_other_service(Service::Lever, r#"{"status": "ERROR", "message": "no"}"#, None)]
@@ -102,7 +191,9 @@ mod tests {
         #[case] body: &str,
         #[case] message: Option<&str>,
     ) {
-        assert_eq!(envelope(service, body.as_bytes()).as_deref(), message);
+        let own = Envelope::parse(service, body.as_bytes());
+        let described = own.map(|own| own.description(StatusCode::FORBIDDEN));
+        assert_eq!(described.as_deref(), message);
     }
 
     // contract C3a
@@ -150,12 +241,21 @@ mod tests {
     fn an_answer_of_a_proxy_names_the_proxy() {
         let mut headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_static("edge"))]);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        let said = description(Service::Lever, StatusCode::FORBIDDEN, &headers, false);
+        let describe = |status, length| description(Service::Lever, status, &headers, None, length);
+        let said = describe(StatusCode::FORBIDDEN, Some(512));
         assert!(
-            said.starts_with("Forbidden. The answer is not from Lever's API (text/html, server edge)"),
+            said.starts_with(
+                "Forbidden. The answer is not from Lever's API (text/html, at most 1 KiB, server edge)"
+            ),
             "{said}"
         );
-        assert_eq!(description(Service::Lever, StatusCode::FORBIDDEN, &headers, true), "Forbidden");
-        assert_eq!(description(Service::Lever, StatusCode::BAD_GATEWAY, &headers, false), "Bad Gateway");
+        let said = describe(StatusCode::BAD_GATEWAY, None);
+        assert_eq!(said, "Bad Gateway (text/html, of unknown length, server edge)");
+        assert_eq!(form(&HeaderMap::new(), Some(0)), "no content type, empty");
+        let said = describe_unreadable(Service::Interview, false, &form(&headers, Some(1025)));
+        assert!(
+            said.contains("not JSON (text/html, at most 2 KiB, server edge), so not from CoderPad"),
+            "{said}"
+        );
     }
 }

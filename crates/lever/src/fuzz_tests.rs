@@ -71,7 +71,7 @@ fn any_answer_is_read_or_refused() {
                 client.stages().await.err(),
                 client.any_opportunity().await.err(),
                 client.opportunity(ID).await.err(),
-                client.opportunities(client.permit().await, "s-1", "coderpad", None).await.err(),
+                client.opportunities(client.permit().await, "s-1", Some("coderpad"), None).await.err(),
                 client.notes(ID).await.err(),
                 client.webhooks().await.err(),
                 client.create_webhook("https://hooks.example.com").await.err(),

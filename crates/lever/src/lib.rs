@@ -170,8 +170,8 @@ impl LeverClient {
             .await
     }
 
-    /// Returns one page of the opportunities that are in a stage, have a tag (compared exactly) and are not archived.
-    /// Lever leaves out confidential ones. The request is sent at once, so that the caller can determine which changes
+    /// Returns one page of the opportunities that are in a stage, have a tag if one is given (compared exactly) and are not
+    /// archived. Lever leaves out confidential ones. The request is sent at once, so that the caller can determine which changes
     /// the page can contain.
     ///
     /// The list is ordered by stage: an opportunity that moves while the caller pages through the list can be missing
@@ -183,10 +183,11 @@ impl LeverClient {
         &self,
         permit: Permit,
         stage_id: &str,
-        tag: &str,
+        tag: Option<&str>,
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, ServiceError> {
-        let filter = [("stage_id", stage_id), ("tag", tag), ("archived", "false")];
+        let stage = [("stage_id", stage_id), ("archived", "false")];
+        let filter: Vec<_> = stage.into_iter().chain(tag.map(|tag| ("tag", tag))).collect();
         self.opportunity_page(permit, &filter, page).await
     }
 

@@ -135,7 +135,7 @@ async fn odd_rows_are_left_out_and_odd_members_dropped_beside_good_rows() {
         null,
     ]);
     let (_server, client) = answering(ResponseTemplate::new(200).set_body_json(json!({"data": rows}))).await;
-    let page = client.opportunities(client.permit().await, "s", "coderpad", None).await.unwrap();
+    let page = client.opportunities(client.permit().await, "s", Some("coderpad"), None).await.unwrap();
     assert_eq!((page.opportunities.len(), page.left_out), (2, 3));
     let odd = &page.opportunities[1];
     assert_eq!(
@@ -231,7 +231,8 @@ async fn stages_stop_at_500_and_at_a_list_that_does_not_advance() {
     )
     .await;
     let error = client.stages().await.unwrap_err();
-    assert_eq!((error.class, error.message.as_str()), (ErrorKind::Unavailable, "the list does not advance"));
+    assert_eq!(error.class, ErrorKind::Unavailable);
+    assert_eq!(error.message, "the list does not advance (application/json, at most 1 KiB)");
 }
 
 #[tokio::test]
@@ -261,10 +262,11 @@ async fn opportunities_are_listed_by_stage_and_tag() {
         .await;
     let client = client(&server).with_priority(Priority::Poll);
 
-    let page = client.opportunities(client.permit().await, "9c0e", "Full-time & more", None).await.unwrap();
+    let page =
+        client.opportunities(client.permit().await, "9c0e", Some("Full-time & more"), None).await.unwrap();
     assert_eq!(page.opportunities.len(), 1);
     let again = client
-        .opportunities(client.permit().await, "9c0e", "Full-time & more", page.next.as_ref())
+        .opportunities(client.permit().await, "9c0e", Some("Full-time & more"), page.next.as_ref())
         .await
         .unwrap_err();
     assert_eq!(again.class, ErrorKind::Unavailable);
@@ -376,7 +378,10 @@ async fn every_status_has_its_class_and_is_not_retried(
     let (server, client) = answering(ResponseTemplate::new(status).set_body_json(answer)).await;
     let error = client.opportunity(ID).await.unwrap_err();
     assert_eq!(error.class, read);
-    assert_eq!(error.to_string(), format!("Lever: GET /opportunities/{{id}} answered {status}: the reason"));
+    assert_eq!(
+        error.to_string(),
+        format!("Lever: GET /opportunities/{{id}} answered {status}: SomeError: the reason")
+    );
     // A new client: the 429 delays the next call of the first one.
     let client = client_at(&format!("{}/v1", server.uri()));
     let error = client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err();
@@ -395,7 +400,7 @@ async fn answers_that_cannot_be_read_quote_nothing() {
         assert_eq!((write.class, write.status), (ErrorKind::OutcomeUnknown, Some(200)));
     }
     let (_server, client) = answering(ResponseTemplate::new(502).set_body_string("<html>")).await;
-    assert_eq!(client.stages().await.unwrap_err().message, "Bad Gateway");
+    assert_eq!(client.stages().await.unwrap_err().message, "Bad Gateway (text/plain, at most 1 KiB)");
 }
 
 /// contract C3a
@@ -408,7 +413,7 @@ async fn the_page_of_a_firewall_never_blames_the_key() {
         let (_server, client) = answering(page).await;
         let error = client.stages().await.unwrap_err();
         assert_eq!((error.class, error.status), (ErrorKind::Unavailable, Some(status)));
-        assert!(error.message.contains("text/html, server edge"), "{error}");
+        assert!(error.message.contains("text/html, at most 1 KiB, server edge"), "{error}");
         assert!(!error.message.contains("Noor"), "{error}");
         let error = client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err();
         assert_eq!(error.class, ErrorKind::OutcomeUnknown);
@@ -421,7 +426,7 @@ async fn a_429_of_a_proxy_is_a_pause() {
     let (_server, client) = answering(page).await;
     let error = client.stages().await.unwrap_err();
     assert_eq!((error.class, error.retry_after), (ErrorKind::Throttled, Some(Duration::from_secs(7))));
-    assert_eq!(error.message, "Too Many Requests");
+    assert_eq!(error.message, "Too Many Requests (text/plain, at most 1 KiB)");
 }
 
 #[tokio::test]

@@ -392,6 +392,8 @@ impl InterviewRequest<'_> {
         if !["created_at", "updated_at"].contains(&field) || !["asc", "desc"].contains(&direction) {
             return Err(self.bad_request(format!("sort {sort:?} is not known")));
         }
+        let (field, direction) =
+            if model.settings.ignore_sort { ("created_at", "desc") } else { (field, direction) };
         let now = Instant::now();
         let at = now.checked_sub(model.settings.lag()).unwrap_or(now);
         let shown = model.pads.values().filter_map(|pad| {

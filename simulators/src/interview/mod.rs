@@ -192,6 +192,11 @@ impl InterviewSimulator {
         assert!(self.with(|model| model.end(id, "ended", by)), "there is no pad {id}");
     }
 
+    /// Like [`end_interview`](Self::end_interview), at a time in milliseconds since the epoch.
+    pub fn end_interview_at(&self, id: &str, at: i64) {
+        assert!(self.with(|model| model.end_at(id, "ended", None, at)), "there is no pad {id}");
+    }
+
     /// Ends the interview as the service does automatically after some days. Also for a take-home that has expired or
     /// was submitted (a guess: how the API shows those is not documented).
     pub fn auto_end(&self, id: &str) {

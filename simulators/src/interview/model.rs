@@ -107,9 +107,13 @@ pub struct Settings {
     pub list_lag_milliseconds: u64,
     /// The organization's setting "all pads visible to users".
     pub pads_visible: bool,
+    /// Whether `updated_at` stays the time of creation.
+    pub frozen_updated_at: bool,
+    /// Whether lists ignore the requested order, and show the last created first.
+    pub ignore_sort: bool,
     /// Whether lists are paged by cursor instead of by number.
     pub cursors: bool,
-    /// Origin in `next_page`; `None` = the origin of this service.
+    /// Origin in `next_page`; `None` = the origin of this service, empty = a relative address.
     pub page_origin: Option<String>,
     /// Origin of pads.
     pub pad_origin: String,
@@ -127,6 +131,8 @@ impl Default for Settings {
             live_type: "live".to_owned(),
             list_lag_milliseconds: 0,
             pads_visible: true,
+            frozen_updated_at: false,
+            ignore_sort: false,
             cursors: false,
             page_origin: None,
             pad_origin: "https://app.coderpad.io".to_owned(),
@@ -333,7 +339,9 @@ impl InterviewModel {
         let kept = self.settings.lag().max(Duration::from_secs(300));
         let Some(pad) = self.pads.get_mut(id).filter(|pad| !pad.now.deleted) else { return false };
         change(&mut pad.now);
-        pad.now.updated_at = now_ms();
+        if !self.settings.frozen_updated_at {
+            pad.now.updated_at = now_ms();
+        }
         let now = Instant::now();
         pad.past.push((now, pad.now.clone()));
         // Drops versions that are older than the oldest one that a list can still show.
@@ -343,11 +351,15 @@ impl InterviewModel {
     }
 
     pub(crate) fn end(&mut self, id: &str, kind: &str, by: Option<(&str, &str)>) -> bool {
+        self.end_at(id, kind, by, now_ms())
+    }
+
+    pub(crate) fn end_at(&mut self, id: &str, kind: &str, by: Option<(&str, &str)>, at: i64) -> bool {
         self.change(id, |pad| {
             if pad.ended_at.is_none() {
                 pad.event(kind, by, Value::Null);
                 pad.state = "ended".to_owned();
-                pad.ended_at = Some(now_ms());
+                pad.ended_at = Some(at);
             }
         })
     }

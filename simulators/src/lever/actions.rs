@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::delivery::{VerifyResult, envelope};
 use super::endpoints::all_origins;
-use super::model::{ARCHIVE_REASON, LeverModel, NewCandidate, NewPosting, Opportunity, Stage, default_users};
+use super::model::{
+    ARCHIVE_REASON, LeverModel, LeverSettings, NewCandidate, NewPosting, Opportunity, Stage, default_users,
+};
 use super::webhooks::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, Webhook};
 use super::{Lever, LeverOptions, LeverSimulator, Permissions, StageMove};
 use crate::common::{lock, now_ms, uuid};
@@ -27,6 +29,7 @@ impl LeverModel {
             mentions: Vec::new(),
             deliveries: Vec::new(),
             behaviour: DeliveryBehaviour::default(),
+            settings: LeverSettings::default(),
         }
     }
 }
@@ -461,6 +464,11 @@ impl LeverSimulator {
     #[expect(clippy::panic, reason = "a bug in the test")]
     pub async fn redeliver(&self, number: usize) -> Attempt {
         self.lever().rerun(number).await.unwrap_or_else(|| panic!("there is no delivery {number}"))
+    }
+
+    /// Changes settings.
+    pub fn change_settings(&self, change: impl FnOnce(&mut LeverSettings)) {
+        change(&mut lock(&self.lever().model).settings);
     }
 
     /// Sets the misbehaviour of future deliveries.

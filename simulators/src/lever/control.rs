@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Lever;
-use super::model::{NewCandidate, NewPosting, Permissions, Stage};
+use super::model::{LeverSettings, NewCandidate, NewPosting, Permissions, Stage};
 use super::webhooks::DeliveryBehaviour;
 use crate::common::control::{self, done, error_response};
 use crate::common::lock;
@@ -40,6 +40,7 @@ pub(crate) fn router(lever: Arc<Lever>) -> Router {
         .route("/_simulator/deliveries/{number}/rerun", post(rerun))
         .route("/_simulator/deliveries/release", post(release))
         .route("/_simulator/delivery-behaviour", post(set_behaviour))
+        .route("/_simulator/settings", get(settings).put(set_settings))
         .with_state(lever)
 }
 
@@ -255,6 +256,15 @@ struct Release {
 
 async fn release(State(lever): LeverState, release: Option<Json<Release>>) -> Response {
     lever.release(release.is_some_and(|release| release.newest_first)).await;
+    done()
+}
+
+async fn settings(State(lever): LeverState) -> Json<LeverSettings> {
+    Json(lock(&lever.model).settings)
+}
+
+async fn set_settings(State(lever): LeverState, Json(settings): Json<LeverSettings>) -> Response {
+    lock(&lever.model).settings = settings;
     done()
 }
 

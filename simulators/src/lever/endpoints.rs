@@ -50,15 +50,21 @@ impl LeverRequest<'_> {
                 let opportunity = self.accessible(model, id)?;
                 data(200, self.rendered(model, opportunity)?)
             }
-            Endpoint::AddLinks(id) => self.write(model, id, "links", |pipeline, links, given| {
-                for link in given {
-                    // Whether Lever would notice a duplicate is not documented, so this one accepts it.
-                    if links.contains(&link) {
-                        pipeline(format!("link added twice: {link}"));
+            Endpoint::AddLinks(id) => {
+                let repeat_links = model.settings.repeat_links;
+                self.write(model, id, "links", |pipeline, links, given| {
+                    for link in given {
+                        let is_there = links.contains(&link);
+                        if is_there {
+                            pipeline(format!("link added twice: {link}"));
+                        }
+                        // Recordings suggest a set, but it is not documented.
+                        if !is_there || repeat_links {
+                            links.push(link);
+                        }
                     }
-                    links.push(link);
-                }
-            }),
+                })
+            }
             Endpoint::RemoveLinks(id) => {
                 self.write(model, id, "links", |_, links, given| links.retain(|link| !given.contains(link)))
             }

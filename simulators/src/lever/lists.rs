@@ -34,14 +34,19 @@ impl LeverRequest<'_> {
         let archived_at = self.time_range("archived_at")?;
 
         let wanted = |opportunity: &Opportunity| {
-            let tags = model.tags(opportunity);
+            let tags = match model.settings.filter_finds_inherited_tags {
+                true => model.tags(opportunity),
+                false => opportunity.tags.clone(),
+            };
+            let has_tag =
+                |wanted: &str| !model.settings.filter_by_tag || tags.iter().any(|tag| tag == wanted);
             let emails = model.contacts.get(&opportunity.contact).map(|contact| contact.emails.as_slice());
             let posting = opportunity.application.as_ref().map(|(_, posting)| posting.as_str());
             opportunity.deleted_at.is_none()
                 && confidential.is_none_or(|wanted| wanted == opportunity.confidential)
                 && archived.is_none_or(|wanted| wanted == opportunity.archived.is_some())
                 && self.any("stage_id", |stage| stage == opportunity.stage)
-                && self.any("tag", |wanted| tags.iter().any(|tag| tag == wanted))
+                && self.any("tag", has_tag)
                 && self.any("contact_id", |contact| contact == opportunity.contact)
                 && self.any("posting_id", |wanted| posting == Some(wanted))
                 && self.any("origin", |origin| origin == opportunity.origin)

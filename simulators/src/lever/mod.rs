@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use delivery::{VerifyResult, signature};
-pub use model::{NewCandidate, NewPosting, PERMISSIONS, Permissions, Stage};
+pub use model::{LeverSettings, NewCandidate, NewPosting, PERMISSIONS, Permissions, Stage};
 pub use webhooks::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome};
 
 use crate::RateLimit;

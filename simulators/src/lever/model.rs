@@ -26,6 +26,24 @@ impl Stage {
     }
 }
 
+/// Answers to questions that Lever's documentation leaves open. They can be changed while the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct LeverSettings {
+    /// Whether lists can be filtered by tag. If not, the filter is silently ignored.
+    pub filter_by_tag: bool,
+    /// Whether the filter by tag finds tags that are inherited from the posting.
+    pub filter_finds_inherited_tags: bool,
+    /// Whether a link that is added again is shown twice. If not, links are a set.
+    pub repeat_links: bool,
+}
+
+impl Default for LeverSettings {
+    fn default() -> Self {
+        Self { filter_by_tag: true, filter_finds_inherited_tags: true, repeat_links: false }
+    }
+}
+
 /// All permissions that a key can have, one for each simulated endpoint.
 pub const PERMISSIONS: [&str; 22] = [
     "stages:list",
@@ -198,6 +216,7 @@ pub(crate) struct LeverModel {
     pub mentions: Vec<(String, String)>,
     pub deliveries: Vec<Delivery>,
     pub behaviour: DeliveryBehaviour,
+    pub settings: LeverSettings,
 }
 
 pub(crate) const ARCHIVE_REASON: &str = "0b5f6f1e-52ab-4f0e-8f4c-6a3f0d9c7b11";

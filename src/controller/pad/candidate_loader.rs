@@ -334,7 +334,7 @@ impl Batch {
             cooldown: Some(Cooldown { until: at + BATCH_COOLDOWN, enough }),
             ..Cursor::default()
         };
-        match lever.opportunities(permit, stage_id, tag, cursor.next.as_ref()).await {
+        match lever.opportunities(permit, stage_id, Some(tag), cursor.next.as_ref()).await {
             Ok(page) => {
                 let here = cursor.next.take();
                 let is_useful =

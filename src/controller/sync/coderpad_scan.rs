@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Twice the maximum lag of the list (reference: interview-api.md, 1. Freshness).
-const MAX_LIST_LAG: SignedDuration = SignedDuration::from_mins(2);
+pub const MAX_LIST_LAG: SignedDuration = SignedDuration::from_mins(2);
 /// Maximum time that CoderPad's clock may be ahead. A change with a later time does not become the watermark.
 const MAX_CODERPAD_CLOCK_LEAD: SignedDuration = SignedDuration::from_hours(1);
 /// Delay between two scans for all open Pads.
@@ -39,6 +39,15 @@ pub struct PadWatermarks {
     whole: Option<Instant>,
     /// A scan that was too long for one sync.
     rest: Option<Scan>,
+    /// Progress of each open pad that the list has shown, by the ID of the pad.
+    shown: HashMap<String, Phase>,
+}
+
+impl PadWatermarks {
+    /// Returns the progress of the pads that the list has shown, by their IDs.
+    pub fn shown(&self) -> &HashMap<String, Phase> {
+        &self.shown
+    }
 }
 
 /// The last change that a scan has found.
@@ -112,14 +121,15 @@ impl<'a> RelevantPads<'a> {
         Self { open: by_id(is_open), deleted: by_id(is_deleted) }
     }
 
-    /// Adds a hint for each Pad with a change on a page. Returns the IDs of the page's pads that belong to open Pads.
-    fn read(&self, session: &SyncContext<'_>, page: &PadPage) -> Vec<String> {
+    /// Adds a hint for each Pad with a change on a page. Returns the pads of the page that belong to open Pads: their IDs
+    /// and their progress.
+    fn read(&self, session: &SyncContext<'_>, page: &PadPage) -> Vec<(String, Phase)> {
         page.pads
             .iter()
             .filter_map(|record| self.news(record))
             .for_each(|pad| session.add_hint(pad, Hint::Record));
-        let ids = page.pads.iter().map(|record| &record.id);
-        ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
+        let of_open = page.pads.iter().filter(|record| self.open.contains_key(record.id.as_str()));
+        of_open.map(|record| (record.id.clone(), progress(record))).collect()
     }
 
     /// Returns the Pad with a change in a row.
@@ -141,6 +151,7 @@ impl<'a> RelevantPads<'a> {
 /// Scans the list, and adds a hint for each Pad with changes.
 pub async fn scan_pads(session: &SyncContext<'_>, marks: &mut PadWatermarks) -> Result<(), SyncError> {
     let concerned = RelevantPads::from_pads(&session.pads);
+    marks.shown.retain(|id, _| concerned.open.contains_key(id.as_str()));
     let pages = head(session, marks, &concerned).await?;
     if marks.rest.is_some() && pages < PADS_PAGE_LIMIT {
         tail(session, marks, &concerned, PADS_PAGE_LIMIT - pages).await?;
@@ -175,7 +186,7 @@ async fn head(
     let note_latest = |list: &PadPage| {
         latest = list.pads.iter().map(changed_at).filter(|at| *at <= latest_believed).chain(latest).max();
     };
-    let pages = scan.read(session, concerned, PADS_PAGE_LIMIT, note_latest).await?;
+    let pages = scan.read(session, concerned, PADS_PAGE_LIMIT, &mut marks.shown, note_latest).await?;
     marks.latest = latest.map(|at| match earlier.filter(|earlier| earlier.at == at) {
         Some(earlier) => {
             let is_settled =
@@ -206,7 +217,7 @@ async fn tail(
     most: usize,
 ) -> Result<(), SyncError> {
     let Some(mut rest) = marks.rest.take() else { return Ok(()) };
-    match rest.read(session, concerned, most, |_| {}).await {
+    match rest.read(session, concerned, most, &mut marks.shown, |_| {}).await {
         // The position is lost: the scan for all open Pads starts again.
         Err(SyncError::Service(error)) if matches!(error.class, ErrorKind::Invalid | ErrorKind::NotFound) => {
             marks.whole = None;
@@ -236,6 +247,7 @@ impl Scan {
         session: &SyncContext<'_>,
         concerned: &RelevantPads<'_>,
         most: usize,
+        shown: &mut HashMap<String, Phase>,
         mut note: impl FnMut(&PadPage),
     ) -> Result<usize, SyncError> {
         for pages in 1..=most {
@@ -245,8 +257,9 @@ impl Scan {
             note(&list);
             let met = concerned.read(session, &list);
             if let Some(whole) = &mut self.whole {
-                whole.met.extend(met);
+                whole.met.extend(met.iter().map(|(id, _)| id.clone()));
             }
+            shown.extend(met);
             let is_reached = last_change(&list).is_some_and(|at| self.floor.is_reached(at));
             self.next = list.next.filter(|_| !is_reached);
             if self.next.is_none() {
@@ -264,7 +277,19 @@ fn last_change(page: &PadPage) -> Option<Timestamp> {
     noted.or_else(|| page.pads.last().map(|record| record.created_at))
 }
 
-fn is_deleted(pad: &Pad) -> bool {
+/// Returns the progress of a pad that a row shows.
+fn progress(record: &PadRecord) -> Phase {
+    if record.is_ended() || record.is_deleted() {
+        Phase::Ended
+    } else if record.is_started() {
+        Phase::Started
+    } else {
+        Phase::Open
+    }
+}
+
+/// Reports whether a Pad has ended because its pad was deleted.
+pub fn is_deleted(pad: &Pad) -> bool {
     let reason = pad.status.as_ref().and_then(|status| status.reason.as_deref());
     pad.phase() == Some(Phase::Ended) && reason == Some(Reason::PadDeleted.as_str())
 }
@@ -273,7 +298,8 @@ fn is_open(pad: &Pad) -> bool {
     matches!(pad.phase(), Some(Phase::Open | Phase::Started))
 }
 
-fn pad_id(pad: &Pad) -> Option<&str> {
+/// Returns the ID of the pad of a Pad.
+pub fn pad_id(pad: &Pad) -> Option<&str> {
     let of_status = pad.status.as_ref().and_then(|status| status.pad_id.as_deref());
     pad.annotations().get(names::PAD_ID).map(String::as_str).or(of_status)
 }

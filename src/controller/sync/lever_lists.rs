@@ -1,7 +1,7 @@
 //! Reads the pages of Lever's lists of opportunities.
 
 use super::{SyncContext, SyncError};
-use engine::scan_action::ListedCandidate;
+use engine::scan_action::{ListedCandidate, ListingMatch};
 use http_client::ServiceError;
 use lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
 use std::collections::{HashMap, HashSet};
@@ -12,10 +12,14 @@ const LIST_PAGE_LIMIT: usize = 500;
 const MAX_SCAN_STARTS: usize = 3;
 
 /// The candidates of a scan.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StageScan {
     /// Each candidate once.
     pub rows: Vec<ListedCandidate>,
+    /// IDs of all candidates with the tag, including those whose entry into the stage has no time.
+    pub listed: HashSet<String>,
+    /// IDs of the candidates without the tag, although the list was filtered by it.
+    pub without_tag: HashSet<String>,
     /// IDs of the pads whose links are on a candidate, by the opportunity's ID; only of candidates with any.
     pub linked: HashMap<String, Vec<String>>,
     /// Whether the scan reached the end of the list.
@@ -31,9 +35,20 @@ impl StageScan {
     }
 }
 
+/// Extent of a scan of a stage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StageList {
+    /// The list that Lever filters by the tag.
+    Filtered,
+    /// All candidates of the stage.
+    Unfiltered,
+    /// The first page of all candidates of the stage.
+    UnfilteredPage,
+}
+
 /// The list of candidates that a scan reads.
 enum CandidateList<'a> {
-    InStage { stage_id: &'a str, tag: &'a str },
+    InStage { stage_id: &'a str, tag: Option<&'a str> },
     ArchivedSince { at_ms: i64 },
     DeletedIn(SpanMs),
     UpdatedIn(SpanMs),
@@ -47,7 +62,7 @@ impl CandidateList<'_> {
     ) -> Result<OpportunityPage, ServiceError> {
         match self {
             CandidateList::InStage { stage_id, tag } => {
-                lever.opportunities(lever.permit().await, stage_id, tag, page).await
+                lever.opportunities(lever.permit().await, stage_id, *tag, page).await
             }
             CandidateList::ArchivedSince { at_ms } => lever.archived_since(*at_ms, page).await,
             CandidateList::DeletedIn(span) => lever.deleted_in(*span, page).await,
@@ -63,28 +78,45 @@ struct ScanResult<T> {
     left_out: usize,
 }
 
-/// Returns all candidates who are in the stage, have the tag and are not archived.
+/// Returns all candidates who are in the stage, have the tag and are not archived, as far as the list contains them.
+/// Whatever Lever's filters do, each row is checked (contract S2a).
 pub async fn list_stage(
     session: &SyncContext<'_>,
     stage_id: &str,
     tag: &str,
+    list: StageList,
 ) -> Result<StageScan, SyncError> {
-    let row = |one: Opportunity| {
-        Some((ListedCandidate::from_opportunity(&one, stage_id), session.linked_pads(&one)))
-    };
-    let ScanResult { found, is_whole, left_out } =
-        pages(session, CandidateList::InStage { stage_id, tag }, LIST_PAGE_LIMIT, row).await?;
-    let without_entry = found.iter().filter(|(row, _)| row.is_none()).count();
-    let (mut rows, mut linked) = (Vec::new(), HashMap::new());
-    let mut met = HashSet::new();
-    let with_entry = found.into_iter().filter_map(|(row, pads)| Some((row?, pads)));
-    for (row, pads) in with_entry.filter(|(row, _)| met.insert(row.id.clone())) {
-        if !pads.is_empty() {
-            linked.insert(row.id.clone(), pads);
+    let is_filtered = list == StageList::Filtered;
+    let row = |one: Opportunity| match ListingMatch::of(&one, stage_id, tag) {
+        ListingMatch::Full => {
+            let linked = session.linked_pads(&one);
+            Some((one.id.clone(), Some((ListedCandidate::from_opportunity(&one, stage_id), linked))))
         }
-        rows.push(row);
+        ListingMatch::TagMissing => is_filtered.then_some((one.id, None)),
+        ListingMatch::Elsewhere => None,
+    };
+    let filter = CandidateList::InStage { stage_id, tag: is_filtered.then_some(tag) };
+    let most = if list == StageList::UnfilteredPage { 1 } else { LIST_PAGE_LIMIT };
+    let ScanResult { found, is_whole, left_out } = pages(session, filter, most, row).await?;
+    let mut scan = StageScan { is_whole, left_out, ..StageScan::default() };
+    for (id, row) in found {
+        let Some((candidate, pads)) = row else {
+            scan.without_tag.insert(id);
+            continue;
+        };
+        if !scan.listed.insert(id.clone()) {
+            continue;
+        }
+        let Some(candidate) = candidate else {
+            scan.left_out = scan.left_out.saturating_add(1);
+            continue;
+        };
+        if !pads.is_empty() {
+            scan.linked.insert(id, pads);
+        }
+        scan.rows.push(candidate);
     }
-    Ok(StageScan { rows, linked, is_whole, left_out: left_out.saturating_add(without_entry) })
+    Ok(scan)
 }
 
 /// Returns the IDs of the candidates who were archived since `at_ms`, and whether the list is complete.

@@ -5,7 +5,8 @@
 //! effect, or that is requested, has its own scan in between. Besides the probe's 3 calls to each service, an interval
 //! costs: one scan of Lever's opportunities for each stage and tag, one of the opportunities archived since the last
 //! sync if a rule has `onArchive: End`, one of those deleted and one of those changed since then, and one scan of the
-//! pads that changed in CoderPad: mostly one page each, however many Pads exist.
+//! pads that changed in CoderPad: mostly one page each, however many Pads exist. Once a day, each stage and tag costs one
+//! page more ([`filter_checks`]).
 //!
 //! Sync decides little. It creates Pads for candidates without one ([`engine::scan_action`]), and adds hints for the Pads with
 //! changed data ([`crate::controller::pad::memory`]): each reads its current state itself. The watermarks may be lost:
@@ -13,6 +14,7 @@
 
 mod coderpad_scan;
 mod erasure;
+mod filter_checks;
 #[cfg(test)]
 mod fuzz_tests;
 mod lever_lists;
@@ -22,12 +24,14 @@ pub mod requests;
 mod stage_scan;
 
 use crate::controller::Context;
+use crate::controller::metrics;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::k8s::ObjectKey;
 use crate::telemetry::traces::span_definitions;
 use api::{LeverConnection, Pad, PadConfiguration};
 use engine::hints::Hint;
+use filter_checks::FilterDifference;
 use http_client::{ErrorKind, Priority};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
@@ -94,6 +98,7 @@ struct Watermarks {
     archived: Option<stage_scan::ArchivedWatermark>,
     erasures: erasure::ErasureWatermark,
     looks: open_pad_checks::OpenPadChecks,
+    filters: filter_checks::FilterChecks,
     /// Whether a service refused a request of the last sync.
     is_refused: bool,
 }
@@ -158,15 +163,18 @@ async fn sync(
             if !request.whole {
                 return Vec::new();
             }
+            if after.looks.finds_more_than_list(&session, after.pads.shown()) {
+                session.report_difference(ListDifference::Pads);
+            }
             let pads = coderpad_scan::scan_pads(&session, &mut after.pads).await;
-            after.looks.request_checks(&session);
+            after.looks.request_checks(&session, pads.is_ok());
             vec![
                 pads,
                 stage_scan::scan_archived(&session, &mut after.archived).await,
                 erasure::scan_erasures(&session, &mut after.erasures).await,
             ]
         },
-        stage_scan::scan_all(&session, request),
+        stage_scan::scan_all(&session, request, &mut after.filters),
     );
     let erasures = after.erasures.until();
     let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();
@@ -189,6 +197,24 @@ async fn sync(
         complete: (request.whole && complete).then_some(CompletedSync { at: began_at, erasures }),
         failed_rules: of_rules.failed,
         continues: !complete && errors.iter().all(|error| matches!(error, SyncError::Continues(_))),
+    }
+}
+
+/// Difference between a list and the service's other answers: the service differs from what is documented or assumed.
+enum ListDifference<'a> {
+    /// Lever's filter by tag does not agree with the tags of the candidates, and is no longer used for the stage and tag.
+    TagFilter { stage_id: &'a str, difference: FilterDifference },
+    /// CoderPad's list of changed pads has not shown a change that a read of the pad shows.
+    Pads,
+}
+
+impl ListDifference<'_> {
+    /// Returns the label value in metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            ListDifference::TagFilter { .. } => metrics::TAG_FILTER,
+            ListDifference::Pads => metrics::CHANGED_PADS,
+        }
     }
 }
 
@@ -251,6 +277,20 @@ impl<'a> SyncContext<'a> {
             now.uid() == self.connection.uid() && now.spec == self.connection.spec && !now.spec.suspend
         });
         if same { Ok(()) } else { Err(SyncError::Changed) }
+    }
+
+    /// Reports a difference between a list and the service's other answers.
+    fn report_difference(&self, difference: ListDifference<'_>) {
+        self.context.metrics.inc_list_differences(difference.label());
+        let (namespace, connection) = (&self.namespace, self.connection.name_any());
+        match difference {
+            ListDifference::TagFilter { stage_id, difference: FilterDifference { missing, foreign } } => {
+                tracing::warn!(%namespace, connection, stage_id, missing, foreign, "Lever's filter by tag does not agree with the candidates' tags; sync lists the whole stage and compares the tags itself");
+            }
+            ListDifference::Pads => {
+                tracing::warn!(%namespace, connection, "CoderPad's list of changed pads does not show all changes; open pads are read more often");
+            }
+        }
     }
 
     /// Returns the current Pads of a configuration, except the Pads that are being deleted.

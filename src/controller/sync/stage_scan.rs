@@ -1,9 +1,10 @@
 //! Scans of the candidates of one stage and tag, and their consequences in the cluster.
 
-use super::lever_lists::{self, StageScan};
+use super::filter_checks::{FilterCheck, FilterChecks};
+use super::lever_lists::{self, StageList, StageScan};
 use super::ownership_checks;
 use super::requests::{MissedDelivery, SyncRequest};
-use super::{SyncContext, SyncError, before};
+use super::{ListDifference, SyncContext, SyncError, before};
 use crate::controller::schedule;
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
@@ -21,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Maximum number of Pads that are created at the same time.
 const CREATE_CONCURRENCY: usize = 8;
@@ -53,11 +55,19 @@ impl StageScansOutcome {
 
 /// Performs the requested scans. If one fails, the others continue, unless they would fail for the same reason
 /// (contract S2b).
-pub async fn scan_all(session: &SyncContext<'_>, request: &SyncRequest) -> StageScansOutcome {
+pub async fn scan_all(
+    session: &SyncContext<'_>,
+    request: &SyncRequest,
+    filters: &mut FilterChecks,
+) -> StageScansOutcome {
     let mut outcome = StageScansOutcome::default();
-    let mut groups = groups(session, request).into_iter();
-    for ((stage_id, tag), configurations) in groups.by_ref() {
-        let scan = match lever_lists::list_stage(session, &stage_id, &tag).await {
+    let groups = groups(session, request);
+    if request.whole {
+        filters.retain(groups.keys());
+    }
+    let mut groups = groups.into_iter();
+    for (rule, configurations) in groups.by_ref() {
+        let scan = match scan_stage(session, &rule, filters.of(&rule), request.whole).await {
             Ok(scan) => scan,
             Err(error) => {
                 let concerns_all = error.concerns_all();
@@ -82,6 +92,34 @@ pub async fn scan_all(session: &SyncContext<'_>, request: &SyncRequest) -> Stage
         outcome.failed.extend(configurations.iter().map(|configuration| configuration.name_any()));
     }
     outcome
+}
+
+/// Lists the candidates of a stage and tag. If `may_compare` is true and a comparison with Lever's filter is due, it is
+/// made too.
+async fn scan_stage(
+    session: &SyncContext<'_>,
+    (stage_id, tag): &(String, String),
+    check: &mut FilterCheck,
+    may_compare: bool,
+) -> Result<StageScan, SyncError> {
+    let (used, other) = match check.is_dropped() {
+        true => (StageList::Unfiltered, StageList::Filtered),
+        false => (StageList::Filtered, StageList::UnfilteredPage),
+    };
+    let scan = lever_lists::list_stage(session, stage_id, tag, used).await?;
+    if may_compare && check.is_due(Instant::now()) {
+        // A comparison that fails is repeated by the next sync: the scan itself is complete.
+        if let Ok(compared) = lever_lists::list_stage(session, stage_id, tag, other).await {
+            let (filtered, unfiltered) = match used {
+                StageList::Filtered => (&scan, &compared),
+                StageList::Unfiltered | StageList::UnfilteredPage => (&compared, &scan),
+            };
+            if let Some(difference) = check.record(filtered, unfiltered, Instant::now()) {
+                session.report_difference(ListDifference::TagFilter { stage_id, difference });
+            }
+        }
+    }
+    Ok(scan)
 }
 
 /// Returns the requested configurations by stage and tag.

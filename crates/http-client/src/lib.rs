@@ -10,6 +10,7 @@ mod error_response;
 mod metrics;
 mod rate_limit;
 mod spans;
+mod surprises;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -21,9 +22,10 @@ use std::time::Duration;
 pub use client::{Body, Call, Permit, SendDeadline, ServiceClient, api_key, root_cause};
 pub use metrics::TransportMetrics;
 pub use rate_limit::{AccountId, Priority, RateLimit};
-pub use services::{AnswerPart, Oddities, milliseconds};
+pub use services::{AnswerPart, Oddities, Sighting, SurpriseKind, milliseconds};
 pub use services::{ErrorKind, Service, ServiceError, SetupError};
 pub use spans::TRACE_TARGET;
+pub use surprises::{SURPRISE_MEMORY, Surprise, Surprises};
 
 use rate_limit::TokenBuckets;
 

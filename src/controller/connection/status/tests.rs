@@ -92,6 +92,7 @@ pub(super) fn with_webhook(
         services,
         missed: None,
         others: &BTreeSet::new(),
+        surprises: &[],
         handled: None,
     };
     status(&observation, at(0))
@@ -292,6 +293,7 @@ fn the_webhook_is_verified_only_while_a_token_exists() {
             services,
             missed: None,
             others: &BTreeSet::new(),
+            surprises: &[],
             handled: None,
         };
         let status = status(&observation, at(0));
@@ -354,6 +356,7 @@ fn a_missed_delivery_is_reported_until_the_next_delivery() {
             services,
             missed,
             others: &BTreeSet::new(),
+            surprises: &[],
             handled: None,
         };
         status(&observation, at(now))
@@ -486,6 +489,7 @@ fn a_reconcile_request_is_copied_to_the_status() {
         services,
         missed: None,
         others: &BTreeSet::new(),
+        surprises: &[],
         handled: Some("now"),
     };
     assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.as_deref(), Some("now"));
@@ -573,6 +577,7 @@ fn another_installation_is_reported_once_until_it_is_gone() {
             services: Services::Probed(&probed(None, None, 1)),
             missed: None,
             others: &others,
+            surprises: &[],
             handled: None,
         };
         status(&observation, at(0))

@@ -8,7 +8,7 @@ use crate::k8s::secrets::{SecretChange, SecretError, Secrets};
 use api::LeverConnection;
 use api::names::sha256_hex;
 use coderpad::InterviewClient;
-use http_client::{Priority, Service, SetupError, Transport};
+use http_client::{Priority, Service, SetupError, Surprise, Surprises, Transport};
 use lever::LeverClient;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::broadcast;
 use url::Url;
 
 /// Built-in origins of Lever's API (contract, LeverConnection).
@@ -24,6 +25,10 @@ const LEVER_ORIGINS: [&str; 3] =
 /// Built-in origins of the Interview API (contract, LeverConnection).
 const INTERVIEW_ORIGINS: [&str; 3] =
     ["https://app.coderpad.io", "https://coderpad.io", "https://eu.app.coderpad.io"];
+
+/// Maximum number of surprises that the controller of the connections has not handled yet. After more, it checks all
+/// connections.
+const MAX_PENDING_SURPRISES: usize = 64;
 
 /// Clients of both services of one connection.
 #[derive(Clone)]
@@ -40,6 +45,8 @@ pub struct ServiceClients {
     pub lever_key: KeyDigest,
     /// Identity of the CoderPad organization.
     pub interview_key: KeyDigest,
+    /// Differences between the answers of both services and their documentation.
+    pub surprises: Surprises,
 }
 
 impl ServiceClients {
@@ -142,6 +149,7 @@ pub struct ServiceClientCache {
     allowed: Vec<String>,
     known: Mutex<HashMap<ObjectKey, CachedClients>>,
     changes: AtomicU64,
+    surprised: broadcast::Sender<ObjectKey>,
 }
 
 struct CachedClients {
@@ -156,7 +164,37 @@ struct CachedClients {
 impl ServiceClientCache {
     /// Returns an empty cache. `allowed` are additional allowed origins for both services.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
-        Self { transport, secrets, allowed, known: Mutex::default(), changes: AtomicU64::default() }
+        let (surprised, _) = broadcast::channel(MAX_PENDING_SURPRISES);
+        Self {
+            transport,
+            secrets,
+            allowed,
+            known: Mutex::default(),
+            changes: AtomicU64::default(),
+            surprised,
+        }
+    }
+
+    /// Returns the connections for which a surprise occurs that is not remembered yet.
+    pub fn surprised(&self) -> broadcast::Receiver<ObjectKey> {
+        self.surprised.subscribe()
+    }
+
+    /// Returns the remembered surprises of a connection, the most important first.
+    pub fn surprises(&self, connection: &LeverConnection) -> Vec<Surprise> {
+        self.last(connection).map(|account| account.surprises.list()).unwrap_or_default()
+    }
+
+    /// Returns the record of surprises for new clients of a connection. It continues the record of the last clients if
+    /// those used the same accounts.
+    fn surprises_of(&self, connection: &LeverConnection, keys: [&KeyDigest; 2]) -> Surprises {
+        let last = self.last(connection);
+        if let Some(last) = last.filter(|last| [&last.lever_key, &last.interview_key] == keys) {
+            return last.surprises.clone();
+        }
+        let (surprised, key) = (self.surprised.clone(), ObjectKey::from_object(connection));
+        // Nobody needs to know while no controller runs.
+        Surprises::new(move || drop(surprised.send(key.clone())))
     }
 
     /// Returns the cached clients of a connection, if its keys were read since the last change.
@@ -234,15 +272,20 @@ impl ServiceClientCache {
         let (lever_secret, interview_secret) =
             (&spec.lever.api_key_secret_ref.name, &spec.interview.api_key_secret_ref.name);
         let digest = |url: &Url, key: &SecretString| KeyDigest::new(url.as_str(), key.expose_secret());
+        let keys = [digest(&lever_url, &lever_key.value), digest(&interview_url, &interview_key.value)];
+        let surprises = self.surprises_of(connection, keys.each_ref());
+        let [lever_digest, interview_digest] = keys;
         let account = Arc::new(ServiceClients {
-            lever_key: digest(&lever_url, &lever_key.value),
-            interview_key: digest(&interview_url, &interview_key.value),
+            lever_key: lever_digest,
+            interview_key: interview_digest,
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
                 .map_err(unusable(Service::Lever, lever_secret))?
-                .named(&key.to_string()),
+                .named(&key.to_string())
+                .recording(surprises.clone()),
             interview: InterviewClient::new(&self.transport, &interview_url, interview_key.value)
                 .map_err(unusable(Service::Interview, interview_secret))?
-                .named(&key.to_string()),
+                .named(&key.to_string())
+                .recording(surprises.clone()),
             version: format!(
                 "{}/{}/{}",
                 connection.metadata.generation.unwrap_or_default(),
@@ -250,6 +293,7 @@ impl ServiceClientCache {
                 interview_key.version
             ),
             organization: Arc::default(),
+            surprises,
         });
         let known = CachedClients {
             uid: connection.metadata.uid.clone(),

@@ -67,6 +67,7 @@ mod sharding;
 mod shared_stage;
 mod soak;
 mod stalled_connections;
+mod surprises;
 mod suspension;
 mod sync;
 mod sync_cost;

@@ -70,6 +70,8 @@ pub mod types {
     pub const QUOTA_AVAILABLE: &str = "QuotaAvailable";
     /// Connection: no other installation of the operator creates pads for the same candidates.
     pub const EXCLUSIVE: &str = "Exclusive";
+    /// Connection: the answers of both services are as their documentation describes them. Not part of Ready.
+    pub const SERVICES_AS_EXPECTED: &str = "ServicesAsExpected";
     /// Configuration: the stage exists in Lever.
     pub const STAGE_FOUND: &str = "StageFound";
     /// Configuration: the question can be used for this type of pad.

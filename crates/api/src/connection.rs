@@ -240,8 +240,8 @@ pub struct LeverConnectionStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub erasures_checked_until: Option<Timestamp>,
-    /// Conditions: Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Exclusive, Suspended,
-    /// Reconciling, Stalled.
+    /// Conditions: Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Exclusive,
+    /// ServicesAsExpected, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

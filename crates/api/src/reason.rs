@@ -247,6 +247,32 @@ reasons! {
         Exclusive => NoAction,
         /// Another installation creates pads for the same candidates.
         AccountShared => UserAction,
+        /// The answers of both services are as documented.
+        AsExpected => NoAction,
+        /// CoderPad returns another waiting room for a new pad than requested.
+        WaitingRoomNotReturned => UserAction,
+        /// CoderPad returns other private notes for a new pad than sent.
+        NotesNotReturned => UserAction,
+        /// CoderPad returns another owner for a new pad than requested.
+        OwnerNotReturned => UserAction,
+        /// CoderPad returns an unknown type of pad.
+        UnknownType => UserAction,
+        /// CoderPad returns an unknown state of a pad.
+        UnknownState => UserAction,
+        /// Lever returns opportunities without their stage entries.
+        StageChangesMissing => UserAction,
+        /// CoderPad's list lacks a value of the single pad.
+        ListIncomplete => UserAction,
+        /// Rows of an answer cannot be read.
+        RowsLeftOut => UserAction,
+        /// A whole answer cannot be read.
+        AnswerUnreadable => UserAction,
+        /// An answer does not come from the service's API.
+        ForeignAnswer => UserAction,
+        /// CoderPad returns an unknown kind of event.
+        UnknownEventKind => NoAction,
+        /// Members of an answer cannot be read.
+        MembersDropped => UserAction,
     }
 }
 

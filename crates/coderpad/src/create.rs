@@ -66,7 +66,12 @@ impl InterviewClient {
             time_limit: self.client.transport().create_timeout(),
             ..Call::write(CREATE_PAD, Method::POST, url, Body::Form(pad.form()))
         };
-        let read = |answer: Value| self.client.read_answer(CREATE_PAD, &answer, types::single_pad);
+        let read = |answer: Value| {
+            self.client.read_answer(CREATE_PAD, &answer, |answer| {
+                self.single_pads.lock().remember(answer);
+                types::created_pad(answer, pad)
+            })
+        };
         Ok(self.client.send_once(departure, call, read).await?)
     }
 }

@@ -10,18 +10,20 @@ mod fuzz_tests;
 #[cfg(test)]
 mod tests;
 
+use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
 use url::Url;
 
 pub use create::CreateError;
 use http_client::{
     AccountId, AnswerPart, Body, Call, ErrorKind, Priority, Service, ServiceClient, ServiceError, SetupError,
-    Transport, api_key,
+    Surprises, Transport, api_key,
 };
-use services::coderpad::{self as types, RawQuestion, RawQuota, StatusAnswer};
+use services::coderpad::{self as types, RawQuestion, RawQuota, SinglePads, StatusAnswer};
 pub use services::coderpad::{
     CREATE_PAD, CoderPadUser, Environment, EnvironmentFile, NewPad, OrganizationRecord, PadEvent, PadKind,
     PadPage, PadQuota, PadRecord, PadSort, PageRef, QuestionRecord, UnreadableRow, is_pad_id,
@@ -42,6 +44,8 @@ const GET_QUESTION: &str = "GET /questions/{id}";
 pub struct InterviewClient {
     client: ServiceClient,
     priority: Priority,
+    /// Answers for single pads, for the comparison with lists. All clones share them.
+    single_pads: Arc<Mutex<SinglePads>>,
 }
 
 impl InterviewClient {
@@ -53,7 +57,7 @@ impl InterviewClient {
     /// [`SetupError`] if the key is empty or malformed, or if the address is not a plain http or https address.
     pub fn new(transport: &Transport, base: &Url, key: SecretString) -> Result<Self, SetupError> {
         let account = ServiceClient::new(transport, Service::Interview, base, api_key(&key)?)?;
-        Ok(Self { client: account, priority: Priority::default() })
+        Ok(Self { client: account, priority: Priority::default(), single_pads: Arc::default() })
     }
 
     /// Returns the same client with this priority for the rate limit.
@@ -72,6 +76,12 @@ impl InterviewClient {
     #[must_use]
     pub fn named(self, connection: &str) -> Self {
         Self { client: self.client.named(connection), ..self }
+    }
+
+    /// Returns the same client with a record that it adds its surprises to.
+    #[must_use]
+    pub fn recording(self, surprises: Surprises) -> Self {
+        Self { client: self.client.recording(surprises), ..self }
     }
 
     /// Returns the organization of the key.
@@ -128,7 +138,11 @@ impl InterviewClient {
                 url.query_pairs_mut().append_pair("sort", sort.parameter());
             }
         }
-        self.read_part(LIST_PADS, url, |answer| types::pad_page(answer, &endpoint, cursor)).await
+        self.read_part(LIST_PADS, url, |answer| {
+            self.single_pads.lock().compare(answer);
+            types::pad_page(answer, &endpoint, cursor)
+        })
+        .await
     }
 
     /// Returns the current state of one pad.
@@ -137,7 +151,11 @@ impl InterviewClient {
     /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn pad(&self, id: &str) -> Result<PadRecord, ServiceError> {
         let url = self.pad_url(GET_PAD, id, None)?;
-        self.read_part(GET_PAD, url, types::single_pad).await
+        self.read_part(GET_PAD, url, |answer| {
+            self.single_pads.lock().remember(answer);
+            types::single_pad(answer)
+        })
+        .await
     }
 
     /// Returns the first 50 events of a pad, oldest first.

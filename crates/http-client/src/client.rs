@@ -18,7 +18,10 @@ use url::Url;
 use super::error_response::{self, Envelope};
 use super::observed::{AnswerHead, ObservedAnswers};
 use super::rate_limit::{AccountId, Priority, TokenBucket};
-use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
+use super::{
+    AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Sighting, SurpriseKind, Surprises,
+    Transport,
+};
 use crate::spans;
 use api::sanitize;
 
@@ -137,6 +140,8 @@ pub struct ServiceClient {
     connection: Arc<str>,
     /// Time of the last log line about odd rows (true) or odd members (false), by operation.
     odd_logged: Arc<Mutex<HashMap<(&'static str, bool), Instant>>>,
+    /// Record of the account's connection.
+    surprises: Surprises,
 }
 
 impl ServiceClient {
@@ -166,12 +171,24 @@ impl ServiceClient {
             bucket,
             connection: "".into(),
             odd_logged: Arc::default(),
+            surprises: Surprises::default(),
         })
     }
 
     /// Returns the same account with the name of its connection for log lines.
     pub fn named(self, connection: &str) -> Self {
         Self { connection: connection.into(), ..self }
+    }
+
+    /// Returns the same account with a record that it adds its surprises to.
+    pub fn recording(self, surprises: Surprises) -> Self {
+        Self { surprises, ..self }
+    }
+
+    /// Counts and records a surprise.
+    fn surprise(&self, operation: &'static str, seen: Sighting) {
+        self.transport.0.metrics.surprise(self.service, seen.kind, seen.count);
+        self.surprises.record(self.service, operation, seen);
     }
 
     /// Reads an answer tolerantly, and reports its oddities in a metric and in rate-limited log lines.
@@ -184,6 +201,7 @@ impl ServiceClient {
         let odd = Oddities::default();
         let result = read(&AnswerPart::whole(answer, &odd));
         self.report_oddities(operation, &odd);
+        odd.surprises().into_iter().for_each(|seen| self.surprise(operation, seen));
         result
     }
 
@@ -297,12 +315,16 @@ impl ServiceClient {
         let result = answer.and_then(|Answer { status, body, form }| {
             // An answer with status 204 has no body.
             let raw = serde_json::from_slice(if body.is_empty() { b"null" } else { &body });
+            let surprise = error_response::unreadable(raw.as_ref().err());
             // The decoder's message may quote the answer, and with it a candidate's data.
             raw.map_err(|error: serde_json::Error| {
                 error_response::describe_unreadable(service, error.is_data(), &form)
             })
             .and_then(|raw| convert(raw).map_err(|reason| format!("{reason} ({form})")))
-            .map_err(|reason| self.error(kind_without_answer(&call), operation, Some(status), &reason))
+            .map_err(|reason| {
+                self.surprise(operation, Sighting::new(surprise, error_response::place(status)));
+                self.error(kind_without_answer(&call), operation, Some(status), &reason)
+            })
         });
         let took = began.elapsed();
         let failure = result.as_ref().err().map(|error| error.class);
@@ -396,6 +418,10 @@ impl ServiceClient {
         let own = body.as_deref().and_then(|body| Envelope::parse(self.service, body));
         let class = error_response::class(status, own.is_some(), kind_without_answer(call));
         let length = body.as_deref().map(<[u8]>::len);
+        if error_response::is_foreign(status, own.is_some()) {
+            let place = error_response::place(status.as_u16());
+            self.surprise(call.operation, Sighting::new(SurpriseKind::ForeignAnswer, place));
+        }
         let described =
             || error_response::description(self.service, status, response.headers(), own.as_ref(), length);
         let message = redirect.unwrap_or_else(described);

@@ -4,7 +4,7 @@
 //! Proxies, firewalls, captive portals and load balancers also answer with 401, 403 or 404. Their answers prove nothing
 //! about the key or the object, so only the service's own error envelope counts (contract C3, C3a).
 
-use super::{ErrorKind, Service};
+use super::{ErrorKind, Service, SurpriseKind};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, SERVER};
 use serde_json::Value;
@@ -82,6 +82,26 @@ pub(super) fn class(status: StatusCode, is_own: bool, unclear: ErrorKind) -> Err
         400..=499 => ErrorKind::Invalid,
         _ => unclear,
     }
+}
+
+/// Reports whether an answer that is not a success certainly did not come from the service. A service's own servers also
+/// answer 429 and 5xx without its envelope.
+pub(super) fn is_foreign(status: StatusCode, is_own: bool) -> bool {
+    !is_own && status.is_client_error() && ![408, 429].contains(&status.as_u16())
+}
+
+/// Returns the surprise of a successful answer that cannot be read. `error` is the decoder's error; None if the service's
+/// JSON has another content than documented.
+pub(super) fn unreadable(error: Option<&serde_json::Error>) -> SurpriseKind {
+    match error {
+        Some(error) if !error.is_data() => SurpriseKind::ForeignAnswer,
+        _ => SurpriseKind::AnswerUnreadable,
+    }
+}
+
+/// Returns the place of a surprise that concerns an answer as a whole.
+pub(super) fn place(status: u16) -> String {
+    format!("status {status}")
 }
 
 /// Returns a description of an answer that is not a success. `own` is the service's error envelope, if it is one;
@@ -213,6 +233,32 @@ mod tests {
             assert_eq!(class(status, true, unclear), own);
             assert_eq!(class(status, false, unclear), unclear);
         }
+    }
+
+    // contract C3a
+    #[rstest]
+    #[case(301, false)]
+    #[case(401, true)]
+    #[case(403, true)]
+    #[case(404, true)]
+    #[case(408, false)]
+    #[case(429, false)]
+    #[case(500, false)]
+    #[case(503, false)]
+    fn answers_of_a_proxy_are_surprises(#[case] status: u16, #[case] foreign: bool) {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(is_foreign(status, false), foreign);
+        assert!(!is_foreign(status, true));
+    }
+
+    #[test]
+    fn a_page_is_foreign_and_other_json_is_unreadable() {
+        let error = |body: &str| serde_json::from_str::<Vec<u8>>(body).unwrap_err();
+        for page in ["<html>Please log in</html>", "", "[1"] {
+            assert_eq!(unreadable(Some(&error(page))), SurpriseKind::ForeignAnswer, "{page}");
+        }
+        assert_eq!(unreadable(Some(&error("{}"))), SurpriseKind::AnswerUnreadable);
+        assert_eq!(unreadable(None), SurpriseKind::AnswerUnreadable);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod metrics;
 mod observed;
 mod rate_limit;
 mod spans;
+mod surprises;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -23,9 +24,10 @@ pub use client::{Body, Call, Permit, SendDeadline, ServiceClient, api_key, root_
 pub use metrics::TransportMetrics;
 pub use observed::{AnswerHead, ObservedAnswer};
 pub use rate_limit::{AccountId, Priority, RateLimit};
-pub use services::{AnswerPart, Oddities, milliseconds};
+pub use services::{AnswerPart, Oddities, Sighting, SurpriseKind, milliseconds};
 pub use services::{ErrorKind, Service, ServiceError, SetupError};
 pub use spans::TRACE_TARGET;
+pub use surprises::{SURPRISE_MEMORY, Surprise, Surprises};
 
 use observed::ObservedAnswers;
 use rate_limit::TokenBuckets;

@@ -9,7 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::rate_limit::Priority;
-use services::{ErrorKind, Service};
+use services::{ErrorKind, Service, SurpriseKind};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -33,6 +33,12 @@ struct OddLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SurpriseLabels {
+    service: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {
     service: &'static str,
 }
@@ -44,6 +50,7 @@ pub struct TransportMetrics {
     seconds: Family<OperationLabels, Histogram>,
     wait: Family<ServiceLabels, Histogram>,
     odd: Family<OddLabels, Counter>,
+    surprises: Family<SurpriseLabels, Counter>,
 }
 
 impl TransportMetrics {
@@ -54,7 +61,12 @@ impl TransportMetrics {
             seconds: Family::new_with_constructor(request_buckets),
             wait: Family::new_with_constructor(wait_buckets),
             odd: Family::default(),
+            surprises: Family::default(),
         };
+        // Creates the series with 0, so that Prometheus sees the first surprise as an increase.
+        for service in [Service::Lever, Service::Interview] {
+            SurpriseKind::ALL.iter().for_each(|kind| metrics.surprise(service, *kind, 0));
+        }
         registry.register(
             "pad_operator_service_requests",
             "Calls to Lever and the Interview API by how they ended",
@@ -74,6 +86,11 @@ impl TransportMetrics {
             "pad_operator_service_odd_parts",
             "Rows left out and members dropped from answers because they cannot be read",
             metrics.odd.clone(),
+        );
+        registry.register(
+            "pad_operator_service_surprises",
+            "Differences between the answers of a service and its documentation, by kind",
+            metrics.surprises.clone(),
         );
         metrics
     }
@@ -103,6 +120,11 @@ impl TransportMetrics {
 
     pub(super) fn odd(&self, service: Service, operation: &'static str, part: &'static str, count: u64) {
         self.odd.get_or_create(&OddLabels { service: service.label(), operation, part }).inc_by(count);
+    }
+
+    pub(super) fn surprise(&self, service: Service, kind: SurpriseKind, count: u64) {
+        let labels = SurpriseLabels { service: service.label(), kind: kind.label() };
+        self.surprises.get_or_create(&labels).inc_by(count);
     }
 
     pub(super) fn wait(&self, service: Service, waited: Duration) {

@@ -218,12 +218,13 @@ fn output_of_status() {
     let webhook = condition("WebhookVerified", "False", "AwaitingVerification", "MESSAGE");
     let quota = condition("QuotaAvailable", "True", "QuotaLow", "MESSAGE");
     let exclusive = condition("Exclusive", "False", "AccountShared", "MESSAGE");
+    let surprise = condition("ServicesAsExpected", "False", "UnknownState", "MESSAGE");
     let failed = not_ready("InvalidRequest", "Stalled");
     let waiting = not_ready("QuotaExceeded", "Reconciling");
     let mut many: Vec<Value> = (1..=5).map(|n| pad(&format!("w{n}"), "op-2", "Pending", &waiting)).collect();
     many.extend((1..=17).map(|n| pad(&format!("o{n}"), CANDIDATE, "Open", &[ready("Open")])));
     many.push(pad("f1", "op-5", "Failed", &failed));
-    many.push(connection("acme", &[ready("Connected"), webhook, quota, exclusive]));
+    many.push(connection("acme", &[ready("Connected"), webhook, quota, exclusive, surprise]));
     many.push(rule(&[ready("Duplicate")]));
     many.push(connection("new", &[]));
     let well = vec![

@@ -5,6 +5,7 @@ use crate::cluster::Snapshot;
 use api::condition::{Condition, Status, find, is_true, types};
 use api::connection::Quota;
 use api::pad::Phase;
+use api::reason::{ConditionReason as _, ConnectionReason};
 use api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
@@ -202,6 +203,14 @@ fn problems(snapshot: &Snapshot) -> Vec<StatusProblem> {
             .filter(|exclusive| exclusive.status == Status::False);
         all.extend(conflict.map(|exclusive| {
             StatusProblem::from_condition("LeverConnection", snapshot.name(connection), exclusive, true)
+        }));
+        let surprise = find(connection.conditions(), types::SERVICES_AS_EXPECTED)
+            .filter(|as_expected| as_expected.status == Status::False);
+        all.extend(surprise.map(|surprise| {
+            let reason = ConnectionReason::parse(&surprise.reason);
+            let needs_user_action = reason.is_none_or(|reason| reason.needs_user_action());
+            let name = snapshot.name(connection);
+            StatusProblem::from_condition("LeverConnection", name, surprise, needs_user_action)
         }));
     }
     for rule in &snapshot.configurations {
@@ -453,6 +462,21 @@ mod tests {
             "PadConfiguration phone-screen: Duplicate, for 20m\n    Also served by twin.\n",
         ] {
             assert!(text.contains(line), "{line}is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn surprises_are_listed_by_whether_a_person_must_act() {
+        for (reason, title) in
+            [("UnknownState", "\nAction needed:\n"), ("UnknownEventKind", "\nContinues automatically:\n")]
+        {
+            let surprise = condition("ServicesAsExpected", "False", reason, "It is unknown.");
+            let mut snapshot = snapshot();
+            snapshot.connections = vec![connection(&[condition("Ready", "True", "Connected", ""), surprise])];
+            snapshot.pads.clear();
+            let text = text(&snapshot, now());
+            let line = format!("{title}  LeverConnection acme: {reason}, for 20m\n    It is unknown.\n");
+            assert!(text.contains(&line), "{line}is not in\n{text}");
         }
     }
 

@@ -20,7 +20,7 @@ use url::Url;
 
 use http_client::{
     AnswerPart, Body, Call, ErrorKind, Permit, Priority, SendDeadline, Service, ServiceClient, ServiceError,
-    SetupError, Transport, api_key,
+    SetupError, Surprises, Transport, api_key,
 };
 use services::lever::{
     self as types, ADD_LINKS, ADD_NOTE, ADD_TAGS, Data, GET_OPPORTUNITY, GET_USER, LIST_DELETED, LIST_NOTES,
@@ -88,6 +88,12 @@ impl LeverClient {
     #[must_use]
     pub fn named(self, connection: &str) -> Self {
         Self { client: self.client.named(connection), ..self }
+    }
+
+    /// Returns the same client with a record that it adds its surprises to.
+    #[must_use]
+    pub fn recording(self, surprises: Surprises) -> Self {
+        Self { client: self.client.recording(surprises), ..self }
     }
 
     /// Returns the account's stages in pipeline order, at most 500. The rest is left out.
@@ -367,7 +373,14 @@ impl LeverClient {
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, ServiceError> {
         let ListPage { rows, left_out, next } = self
-            .page(permit, LIST_OPPORTUNITIES, &["opportunities"], filter, page, types::opportunity)
+            .page(
+                permit,
+                LIST_OPPORTUNITIES,
+                &["opportunities"],
+                filter,
+                page,
+                types::opportunity_with_entries,
+            )
             .await?;
         Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
@@ -422,11 +435,10 @@ impl LeverClient {
     }
 
     fn opportunity_of(&self, operation: &'static str, answer: &Value) -> Result<Opportunity, &'static str> {
+        let read =
+            if operation == GET_OPPORTUNITY { types::opportunity_with_entries } else { types::opportunity };
         self.client.read_answer(operation, answer, |answer| {
-            answer
-                .member("data")
-                .and_then(|data| types::opportunity(&data))
-                .ok_or("the opportunity has no ID")
+            answer.member("data").and_then(|data| read(&data)).ok_or("the opportunity has no ID")
         })
     }
 

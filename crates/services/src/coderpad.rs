@@ -1,10 +1,11 @@
 //! CoderPad Interview: the form of a new pad, and the types of the answers. They are read tolerantly: unknown keys are
 //! ignored; null and odd values count as absent, except for fields that identify an object or cost money (contract S2a).
 
-use crate::AnswerPart;
+use crate::{AnswerPart, SurpriseKind};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::HashMap;
 use url::Url;
 use url::form_urlencoded;
 
@@ -119,6 +120,10 @@ impl PadKind {
             _ => Self::Unknown,
         }
     }
+
+    fn is_known_word(text: &str) -> bool {
+        Self::from_text(Some(text)) != Self::Unknown
+    }
 }
 
 /// Pad in CoderPad.
@@ -180,6 +185,28 @@ impl PadRecord {
     pub fn is_deleted(&self) -> bool {
         self.deleted || self.state.eq_ignore_ascii_case("deleted")
     }
+}
+
+/// Reports whether a state of a pad is one that [`PadRecord`] interprets, or `pending`.
+fn is_known_state(word: &str) -> bool {
+    ["pending", "started", "ended", "deleted"].iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Reports whether a kind of event is known (reference: interview-api.md, 6. Lifecycle).
+fn is_known_event(word: &str) -> bool {
+    const KNOWN: [&str; 10] = [
+        "joined",
+        "left",
+        "ran",
+        "enabled",
+        "disabled",
+        "started",
+        "ended",
+        "auto_ended",
+        "added_question",
+        "edited",
+    ];
+    KNOWN.contains(&word)
 }
 
 /// Order of a list of pads, newest first.
@@ -388,6 +415,86 @@ pub fn single_pad(answer: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     if pad.url.is_empty() { Err("the pad has no url") } else { Ok(pad) }
 }
 
+/// Returns the pad of the answer to a create, and records what CoderPad did not return as requested.
+pub fn created_pad(answer: &AnswerPart<'_>, requested: &NewPad) -> Result<PadRecord, &'static str> {
+    let pad = single_pad(answer)?;
+    let private = answer.member("private").and_then(|private| match private.value() {
+        Value::Bool(private) => Some(*private),
+        // As other flags in live answers (reference: interview-api.md, 2. Pad fields).
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    });
+    for (kind, name) in not_returned(requested, &pad, private) {
+        answer.surprise(kind, name);
+    }
+    Ok(pad)
+}
+
+/// Returns what CoderPad did not return as requested, with the member of the answer. `private` is the waiting room of
+/// the answer.
+fn not_returned(
+    requested: &NewPad,
+    pad: &PadRecord,
+    private: Option<bool>,
+) -> Vec<(SurpriseKind, &'static str)> {
+    let lines = |text: &str| text.replace("\r\n", "\n").trim().to_owned();
+    let owner = requested.owner_email.as_deref().map(str::trim);
+    let is_owner = |email: &str| {
+        pad.owner_email.as_deref().is_some_and(|owner| owner.trim().eq_ignore_ascii_case(email))
+    };
+    [
+        (requested.private.is_some() && private != requested.private)
+            .then_some((SurpriseKind::WaitingRoomNotReturned, "private")),
+        (lines(&requested.notes) != lines(&pad.notes)).then_some((SurpriseKind::NotesNotReturned, "notes")),
+        owner
+            .is_some_and(|email| !is_owner(email))
+            .then_some((SurpriseKind::OwnerNotReturned, "owner_email")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Members that a pad has from its creation on, so that a list that shows the pad shows them, too.
+const LASTING_MEMBERS: [&str; 5] = ["notes", "state", "type", "url", "updated_at"];
+/// Maximum number of pads whose members are remembered until a list shows them.
+const MAX_REMEMBERED_PADS: usize = 256;
+
+/// Members that CoderPad returned for single pads, until a list shows the pad. Each pad is compared once: later, people
+/// may have changed its notes.
+#[derive(Debug, Default)]
+pub struct SinglePads(HashMap<String, Vec<&'static str>>);
+
+impl SinglePads {
+    /// Remembers the answer for a single pad.
+    pub fn remember(&mut self, answer: &AnswerPart<'_>) {
+        let Some(id) = answer.value().get("id").and_then(Value::as_str) else { return };
+        if self.0.len() < MAX_REMEMBERED_PADS || self.0.contains_key(id) {
+            let shown = LASTING_MEMBERS.into_iter().filter(|name| has_value(answer, name));
+            self.0.insert(id.to_owned(), shown.collect());
+        }
+    }
+
+    /// Records the members that the rows of a list lack.
+    pub fn compare(&mut self, page: &AnswerPart<'_>) {
+        page.each("pads", |row| {
+            let id = row.value().get("id").and_then(Value::as_str);
+            let shown = id.and_then(|id| self.0.remove(id)).unwrap_or_default();
+            for name in shown.into_iter().filter(|name| !has_value(row, name)) {
+                row.surprise(SurpriseKind::ListIncomplete, name);
+            }
+        });
+    }
+}
+
+fn has_value(pad: &AnswerPart<'_>, name: &str) -> bool {
+    match pad.value().get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    }
+}
+
 /// Returns the pad of a list row, which may have no URL. Its identity (ID and notes, contract X2) and its creation time
 /// are required.
 fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
@@ -397,8 +504,10 @@ fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     Ok(PadRecord {
         id: id.ok_or("the pad has no valid ID")?,
         title: row.text("title").unwrap_or_default(),
-        state: row.text("state").unwrap_or_default(),
-        kind: PadKind::from_text(row.text("type").as_deref()),
+        state: row.word("state", SurpriseKind::UnknownState, is_known_state).unwrap_or_default(),
+        kind: PadKind::from_text(
+            row.word("type", SurpriseKind::UnknownType, PadKind::is_known_word).as_deref(),
+        ),
         url: web_address(row, "url").unwrap_or_default(),
         playback: web_address(row, "playback"),
         created_at: created_at.ok_or("the pad has no creation time")?,
@@ -472,7 +581,7 @@ pub fn events(answer: &AnswerPart<'_>) -> Result<Vec<PadEvent>, &'static str> {
     check_status(answer.text("status").as_deref())?;
     let event = |event: &AnswerPart<'_>| {
         Some(PadEvent {
-            kind: event.needs("kind", event.text("kind"))?,
+            kind: event.needs("kind", event.word("kind", SurpriseKind::UnknownEventKind, is_known_event))?,
             created_at: event.needs("created_at", event.time("created_at"))?,
             user_name: event.text("user_name"),
             user_email: event.text("user_email"),
@@ -517,5 +626,114 @@ impl RawQuestion {
             take_home: self.take_home.unwrap_or(false),
             is_draft: self.is_draft.unwrap_or(false),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Oddities, Sighting};
+    use serde_json::json;
+
+    const NOTES: &str = "Reference: padoperator.dev/1\nCandidate: https://hire.lever.co/1";
+
+    fn answer(members: Value) -> Value {
+        let mut all = json!({"status": "OK", "id": "PAD1", "state": "pending", "type": "live", "notes": NOTES,
+            "owner_email": "lead@example.com", "private": true, "url": "https://app.coderpad.io/PAD1",
+            "created_at": "2026-02-03T10:00:01Z", "updated_at": "2026-02-03T10:00:01Z"});
+        all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        all
+    }
+
+    fn created(requested: &NewPad, members: Value) -> Vec<(SurpriseKind, String)> {
+        let (answer, odd) = (answer(members), Oddities::default());
+        created_pad(&AnswerPart::whole(&answer, &odd), requested).unwrap();
+        odd.surprises().into_iter().map(|seen| (seen.kind, seen.place)).collect()
+    }
+
+    #[test]
+    fn a_new_pad_is_compared_with_the_request() {
+        use SurpriseKind::{NotesNotReturned, OwnerNotReturned, WaitingRoomNotReturned};
+        let requested = NewPad {
+            notes: NOTES.into(),
+            private: Some(true),
+            owner_email: Some("Lead@example.com".into()),
+            ..NewPad::default()
+        };
+        let seen = |kind, place: &str| vec![(kind, place.to_owned())];
+        for as_requested in [
+            json!({}),
+            json!({"notes": format!("{}\r\n", NOTES.replace('\n', "\r\n"))}),
+            json!({"private": "true"}),
+        ] {
+            assert_eq!(created(&requested, as_requested), []);
+        }
+        for notes in [json!(null), json!("Hello"), json!(format!("{NOTES}...")), json!(&NOTES[1..])] {
+            assert_eq!(created(&requested, json!({"notes": notes})), seen(NotesNotReturned, "notes"));
+        }
+        for private in [json!(false), json!(null), json!("false"), json!(1)] {
+            assert_eq!(
+                created(&requested, json!({"private": private})),
+                seen(WaitingRoomNotReturned, "private")
+            );
+        }
+        for owner in [json!("owner@example.com"), json!(null)] {
+            assert_eq!(
+                created(&requested, json!({"owner_email": owner})),
+                seen(OwnerNotReturned, "owner_email")
+            );
+        }
+        let nothing_requested = NewPad { notes: NOTES.into(), ..NewPad::default() };
+        assert_eq!(created(&nothing_requested, json!({"private": null, "owner_email": null})), []);
+        let opened = NewPad { private: Some(false), ..nothing_requested };
+        assert_eq!(created(&opened, json!({})), seen(WaitingRoomNotReturned, "private"));
+    }
+
+    #[test]
+    fn unknown_words_are_surprises_and_known_ones_are_not() {
+        let words = |members: Value| created(&NewPad { notes: NOTES.into(), ..NewPad::default() }, members);
+        for state in ["pending", "started", "Ended", "deleted", ""] {
+            assert_eq!(words(json!({"state": state})), [], "{state}");
+        }
+        for kind in ["live", "interview", "take-home", "take_home", "takehome"] {
+            assert_eq!(words(json!({"type": kind})), [], "{kind}");
+        }
+        assert_eq!(words(json!({"state": null, "type": null})), [], "absent words are not unknown");
+        assert_eq!(words(json!({"state": "paused"})), [(SurpriseKind::UnknownState, "state".into())]);
+        assert_eq!(words(json!({"type": "homework"})), [(SurpriseKind::UnknownType, "type".into())]);
+
+        let row = |kind: &str| json!({"kind": kind, "created_at": "2026-02-03T10:00:01Z"});
+        let (answer, odd) =
+            (json!({"events": [row("joined"), row("auto_ended"), row("waved")]}), Oddities::default());
+        assert_eq!(events(&AnswerPart::whole(&answer, &odd)).unwrap().len(), 3);
+        let waved = Sighting::new(SurpriseKind::UnknownEventKind, "events[2].kind".into());
+        assert_eq!(odd.surprises(), [Sighting { word: Some("waved".into()), ..waved }]);
+    }
+
+    #[test]
+    fn each_single_pad_is_compared_once_with_its_list_row() {
+        let mut known = SinglePads::default();
+        let remember = |known: &mut SinglePads, members: Value| {
+            known.remember(&AnswerPart::whole(&answer(members), &Oddities::default()));
+        };
+        let lacking = |known: &mut SinglePads, members: Value| {
+            let (page, odd) = (json!({"pads": [{"id": "OTHER"}, answer(members)]}), Oddities::default());
+            known.compare(&AnswerPart::whole(&page, &odd));
+            odd.surprises()
+                .into_iter()
+                .map(|seen| format!("{:?} {}", seen.kind, seen.place))
+                .collect::<Vec<_>>()
+        };
+        remember(&mut known, json!({}));
+        assert_eq!(lacking(&mut known, json!({})), Vec::<String>::new());
+        assert_eq!(lacking(&mut known, json!({"notes": null})), Vec::<String>::new(), "compared already");
+        remember(&mut known, json!({}));
+        assert_eq!(lacking(&mut known, json!({"notes": ""})), ["ListIncomplete pads[1].notes"]);
+        remember(&mut known, json!({"notes": null, "type": null}));
+        assert_eq!(lacking(&mut known, json!({"notes": null})), Vec::<String>::new(), "the pad has none");
+        for number in 0..2 * MAX_REMEMBERED_PADS {
+            remember(&mut known, json!({"id": format!("PAD{number}")}));
+        }
+        assert_eq!(known.0.len(), MAX_REMEMBERED_PADS);
     }
 }

@@ -1,7 +1,7 @@
 //! Lever: operations, permissions, and the types of its answers. They are read tolerantly: unknown keys are ignored;
 //! null and odd values count as absent (contract S2a). Only the ID is required.
 
-use crate::{AnswerPart, ErrorKind, Service, ServiceError};
+use crate::{AnswerPart, ErrorKind, Service, ServiceError, SurpriseKind};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -252,7 +252,17 @@ fn reference(of: &AnswerPart<'_>, name: &'static str) -> Option<String> {
     id.filter(|id| !id.is_empty())
 }
 
-/// Reads an opportunity, of a list or of its own.
+/// Reads an opportunity with its stage entries, of a list or of its own. Lever always returns at least the entry of the
+/// creation (reference: lever-api.md, 3).
+pub fn opportunity_with_entries(row: &AnswerPart<'_>) -> Option<Opportunity> {
+    let opportunity = opportunity(row)?;
+    if opportunity.stage_changes.is_empty() && !opportunity.is_anonymized {
+        row.surprise(SurpriseKind::StageChangesMissing, "stageChanges");
+    }
+    Some(opportunity)
+}
+
+/// Reads an opportunity of an answer that may lack its stage entries: to a write, or about a deleted one.
 pub fn opportunity(row: &AnswerPart<'_>) -> Option<Opportunity> {
     let id = opportunity_id(row)?;
     // Live answers have `archived`, the printed example `archivedAt` (reference: lever-api.md, 3).
@@ -341,5 +351,29 @@ impl CreatedNote {
     /// Returns the ID of the note.
     pub fn note_id(self) -> Option<String> {
         self.note_id.or(self.id).filter(|id| !id.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Oddities, Sighting};
+    use serde_json::json;
+
+    #[test]
+    fn an_opportunity_without_stage_entries_is_a_surprise() {
+        let read = |row: Value| {
+            let odd = Oddities::default();
+            assert!(opportunity_with_entries(&AnswerPart::whole(&row, &odd)).is_some());
+            odd.surprises()
+                .iter()
+                .any(|seen| *seen == Sighting::new(SurpriseKind::StageChangesMissing, "stageChanges".into()))
+        };
+        let entry = json!({"toStageId": "lead-new", "updatedAt": 1_700_000_000_000_i64});
+        assert!(!read(json!({"id": "a", "stageChanges": [entry]})));
+        assert!(!read(json!({"id": "a", "isAnonymized": true})));
+        for missing in [json!(null), json!([]), json!("none"), json!([{"toStageId": "lead-new"}])] {
+            assert!(read(json!({"id": "a", "stageChanges": missing})), "{missing}");
+        }
     }
 }

@@ -5,7 +5,9 @@
 pub mod coderpad;
 mod error;
 pub mod lever;
+mod surprise;
 mod tolerant_decoding;
 
 pub use error::{ErrorKind, Service, ServiceError, SetupError};
+pub use surprise::{Sighting, SurpriseKind};
 pub use tolerant_decoding::{AnswerPart, Oddities, OddityCount, milliseconds};

@@ -1,6 +1,7 @@
 //! Tolerant reading of answers (contract S2a). An odd member is dropped and an odd row is left out, so that neither
 //! fails the whole page, a probe, a search or a sync. Each is recorded by its path, never by its value.
 
+use crate::surprise::{Sighting, SurpriseKind, api_word};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,8 @@ pub struct Oddities {
     first_row: RefCell<Option<String>>,
     /// Path of the last oddity in the current row.
     in_row: RefCell<Option<String>>,
+    /// Other surprises, one entry for each kind.
+    others: RefCell<Vec<Sighting>>,
 }
 
 /// Oddities of one kind: their number and the path of the first.
@@ -39,6 +42,24 @@ impl Oddities {
     /// Returns the rows that were left out, if any.
     pub fn rows(&self) -> Option<OddityCount> {
         Some(OddityCount { count: self.rows.get(), first: self.first_row.borrow().clone()? })
+    }
+
+    /// Returns the surprises of all kinds.
+    pub fn surprises(&self) -> Vec<Sighting> {
+        let sighting =
+            |kind| move |OddityCount { count, first }| Sighting { count, ..Sighting::new(kind, first) };
+        let mut all = self.others.borrow().clone();
+        all.extend(self.rows().map(sighting(SurpriseKind::RowsLeftOut)));
+        all.extend(self.members().map(sighting(SurpriseKind::MembersDropped)));
+        all
+    }
+
+    fn surprise(&self, kind: SurpriseKind, at: AnswerPath<'_>, word: Option<String>) {
+        let mut others = self.others.borrow_mut();
+        match others.iter_mut().find(|known| known.kind == kind) {
+            Some(known) => known.count = known.count.saturating_add(1),
+            None => others.push(Sighting { word, ..Sighting::new(kind, at.to_string()) }),
+        }
     }
 
     fn member(&self, at: AnswerPath<'_>) {
@@ -116,6 +137,33 @@ impl<'a> AnswerPart<'a> {
             self.odd.in_row.replace(Some(AnswerPath::Member(&self.at, name).to_string()));
         }
         member
+    }
+
+    /// Records a surprise about a member, which may be absent.
+    pub fn surprise(&self, kind: SurpriseKind, name: &'static str) {
+        self.odd.surprise(kind, AnswerPath::Member(&self.at, name), None);
+    }
+
+    /// Returns a member that is a text, and records a surprise if it is none of the known words.
+    pub fn word(
+        &self,
+        name: &'static str,
+        kind: SurpriseKind,
+        is_known: impl FnOnce(&str) -> bool,
+    ) -> Option<String> {
+        let word = self.text(name)?;
+        if !word.is_empty() && !is_known(&word) {
+            self.odd.surprise(kind, AnswerPath::Member(&self.at, name), api_word(&word));
+        }
+        Some(word)
+    }
+
+    /// Calls `see` with each item of a list.
+    pub fn each(&self, name: &'static str, mut see: impl FnMut(&AnswerPart<'_>)) {
+        let Some(list) = self.member(name) else { return };
+        for (index, value) in list.value.as_array().into_iter().flatten().enumerate() {
+            see(&AnswerPart { value, at: AnswerPath::Item(&list.at, index), odd: self.odd });
+        }
     }
 
     /// Returns the value that `read` accepts, or records this part as odd.
@@ -247,6 +295,44 @@ mod tests {
         assert_eq!(found(json!([null, good])), (Some((vec!["a".into()], 1)), None, odd(1, "data[0].id")));
         assert_eq!(found(json!({"id": "a"})).0, None, "no list");
         assert_eq!(read(&json!([])).0, None);
+    }
+
+    #[test]
+    fn unknown_words_are_counted_and_shown_with_their_path() {
+        let words = |words: &[&str]| {
+            let rows: Vec<Value> = words.iter().map(|word| json!({"state": word})).collect();
+            let (answer, odd) = (json!({"pads": rows}), Oddities::default());
+            let whole = AnswerPart::whole(&answer, &odd);
+            whole.each("pads", |row| {
+                drop(row.word("state", SurpriseKind::UnknownState, |word| word == "ended"))
+            });
+            odd.surprises()
+        };
+        let seen = |place: &str, word: Option<&str>, count| {
+            let kind = SurpriseKind::UnknownState;
+            vec![Sighting { word: word.map(str::to_owned), count, ..Sighting::new(kind, place.into()) }]
+        };
+        assert_eq!(words(&["ended", ""]), []);
+        assert_eq!(words(&["ended", "paused", "ended", "over"]), seen("pads[1].state", Some("paused"), 2));
+        assert_eq!(words(&["Ada Lovelace"]), seen("pads[0].state", None, 1));
+    }
+
+    #[test]
+    fn rows_and_members_that_cannot_be_read_are_surprises() {
+        let (answer, odd) =
+            (json!({"data": [{"id": "a"}, {"id": "b", "tags": [7]}, {}]}), Oddities::default());
+        let read = |row: &AnswerPart<'_>| {
+            row.texts("tags");
+            row.needs("id", row.text("id"))
+        };
+        drop(AnswerPart::whole(&answer, &odd).rows("data", read));
+        assert_eq!(
+            odd.surprises(),
+            [
+                Sighting::new(SurpriseKind::RowsLeftOut, "data[2].id".into()),
+                Sighting::new(SurpriseKind::MembersDropped, "data[1].tags[0]".into()),
+            ]
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod last_sync;
 pub mod observe;
 pub mod probe_schedule;
 pub mod status;
+mod surprises;
 pub mod webhook;
 
 use super::runtime::{self, Reconcile, ReconcileError, Requeue, broadcast_stream};
@@ -39,6 +40,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
     let (secrets, probes) =
         (broadcast_stream(context.secrets.changes()), broadcast_stream(context.probes.subscribe()));
     let syncs = broadcast_stream(context.syncs.completions());
+    let surprises = broadcast_stream(context.service_clients.surprised());
     async move {
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
@@ -57,6 +59,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             .reconcile_on(triggers_from_secrets(context.clone(), secrets))
             .reconcile_on(triggers_from_refusals(reconciler, probes))
             .reconcile_on(triggers_from_sync(context.clone(), syncs))
+            .reconcile_on(triggers_from_surprises(context.clone(), surprises))
             .run(stop)
             .await;
     }
@@ -102,6 +105,14 @@ fn triggers_from_sync(
     ends: impl Stream<Item = Option<ObjectKey>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     ends.flat_map(move |end| references(context.changed_connections(end)))
+}
+
+/// Returns a stream of connections with an answer that differs from the documentation.
+fn triggers_from_surprises(
+    context: Arc<Context>,
+    surprises: impl Stream<Item = Option<ObjectKey>> + Send,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    surprises.flat_map(move |surprised| references(context.changed_connections(surprised)))
 }
 
 fn references(
@@ -175,7 +186,13 @@ impl Reconcile<LeverConnection> for ConnectionController {
                 connection = Arc::new(written);
             }
             let (began, interval) = (Instant::now(), connection.polling_interval());
-            self.schedules.with(&*seen, |schedule| schedule.begin(began));
+            let handled = self.schedules.with(&*seen, |schedule| {
+                schedule.begin(began);
+                schedule.last().and_then(|(_, handled)| handled)
+            });
+            if requested.is_some_and(|request| handled.as_deref() != Some(request)) {
+                account.surprises.clear();
+            }
             let key = account.interview.account_id();
             let look = self.context.pad_budget.quotas().begin_probe(key);
             // Reads can be cancelled at any time, and a service that hangs must not delay the shutdown.
@@ -207,7 +224,8 @@ impl Reconcile<LeverConnection> for ConnectionController {
         let syncs = &self.context.syncs;
         let handled = handled.as_deref().filter(|request| syncs.is_complete(&namespace, &name, request));
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
-        Ok(next(&token).map(|next| next.saturating_duration_since(Instant::now())))
+        let next = next(&token).into_iter().chain(account.surprises.next_expiry()).min();
+        Ok(next.map(|next| next.saturating_duration_since(Instant::now())))
     }
 
     fn forget(&self, ObjectKey { namespace, name }: &ObjectKey) {
@@ -269,6 +287,7 @@ impl ConnectionController {
         let missed = missed.as_ref();
         let webhook = &self.schedules.with(connection, |schedule| schedule.webhook.probe.facts.clone());
         let others = &installation_id::others(&self.context.scope, connection);
+        let surprises = &self.context.service_clients.surprises(connection);
         let observation = ConnectionObservation {
             connection,
             public_url,
@@ -277,6 +296,7 @@ impl ConnectionController {
             services,
             missed,
             others,
+            surprises,
             handled,
         };
         let mut after = status::status(&observation, schedule::now());

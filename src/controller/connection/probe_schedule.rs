@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
 /// Result of the last probe of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ProbeResult {
     /// Result for Lever.
     pub lever: ServiceProbe<LeverFacts>,

@@ -4,6 +4,7 @@ use super::diagnosis::{self, Diagnosis, sentence};
 use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
+use super::surprises;
 use super::webhook::WebhookState;
 use crate::controller::sync::requests::MissedDelivery;
 use api::condition::{Conditions, Readiness, Status, find, types};
@@ -11,7 +12,7 @@ use api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use api::reason::{ConditionReason as _, ConnectionReason as Reason};
 use api::sanitize;
 use api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus, names};
-use http_client::Service;
+use http_client::{Service, Surprise};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeSet, HashSet};
@@ -44,6 +45,8 @@ pub struct ConnectionObservation<'a> {
     pub missed: Option<&'a MissedDelivery>,
     /// Other installations that create pads for the same candidates.
     pub others: &'a BTreeSet<String>,
+    /// Remembered differences between the answers of the services and their documentation, the most important first.
+    pub surprises: &'a [Surprise],
     /// The reconcile request that this pass handles.
     pub handled: Option<&'a str>,
 }
@@ -76,6 +79,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         services,
         missed,
         others,
+        surprises,
         handled,
     } = *observation;
     let before = connection.status.clone().unwrap_or_default();
@@ -102,6 +106,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
     webhook(&mut conditions, &after, connection, token, managed, missed);
     quota(&mut conditions, &after, connection, services);
     installation_id::exclusive(&mut conditions, connection, others);
+    surprises::as_expected(&mut conditions, services, surprises);
     if connection.spec.suspend {
         conditions.set(
             types::SUSPENDED,

@@ -3,11 +3,12 @@
 use super::tests::{after, at, connected, connection, failure, pass, probed, with_quota};
 use super::*;
 use crate::controller::coderpad_organization::Organization;
+use crate::controller::connection::surprises::tests::{conditions, surprise};
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::secrets::SecretError;
 use ::lever::UserState;
 use api::SecretKeyRef;
-use http_client::ErrorKind;
+use http_client::{ErrorKind, SurpriseKind};
 use serde_json::json;
 use testkit::{assert_snapshot, describe};
 
@@ -18,7 +19,8 @@ fn assert_all(name: &str, cases: Vec<(String, LeverConnectionStatus)>) {
 
 /// The status without the conditions that do not depend on the services.
 fn service_conditions(mut status: LeverConnectionStatus) -> LeverConnectionStatus {
-    let others = [types::WEBHOOK_VERIFIED, types::QUOTA_AVAILABLE, types::EXCLUSIVE];
+    let others =
+        [types::WEBHOOK_VERIFIED, types::QUOTA_AVAILABLE, types::EXCLUSIVE, types::SERVICES_AS_EXPECTED];
     status.conditions.retain(|one| !others.contains(&one.type_.as_str()));
     status
 }
@@ -143,6 +145,7 @@ fn messages_about_the_webhook() {
             services: Services::Probed(&probed),
             missed,
             others: &BTreeSet::new(),
+            surprises: &[],
             handled: None,
         };
         only(status(&observation, at(0)), verified)
@@ -212,4 +215,20 @@ fn messages_about_quota_and_other_installations() {
         cases.push((case.into(), LeverConnectionStatus { conditions, ..LeverConnectionStatus::default() }));
     }
     assert_all("connection-quota", cases);
+}
+
+#[test]
+fn messages_about_surprises() {
+    let status = |surprises: &[Surprise]| LeverConnectionStatus {
+        conditions: conditions(surprises),
+        ..LeverConnectionStatus::default()
+    };
+    let mut cases = vec![("none".to_owned(), status(&[]))];
+    let all: Vec<Surprise> =
+        SurpriseKind::ALL.iter().map(|kind| surprise(*kind, Service::Interview)).collect();
+    for one in &all {
+        cases.push((format!("{:?}", one.kind), status(std::slice::from_ref(one))));
+    }
+    cases.push(("all".to_owned(), status(&all)));
+    assert_all("connection-surprises", cases);
 }

@@ -93,6 +93,7 @@ pub(super) fn with_webhook(
         services,
         missed: None,
         others: &BTreeSet::new(),
+        surprises: &[],
         handled: None,
     };
     status(&observation, at(0))
@@ -293,6 +294,7 @@ fn the_webhook_is_verified_only_while_a_token_exists() {
             services,
             missed: None,
             others: &BTreeSet::new(),
+            surprises: &[],
             handled: None,
         };
         let status = status(&observation, at(0));
@@ -355,6 +357,7 @@ fn a_missed_delivery_is_reported_until_the_next_delivery() {
             services,
             missed,
             others: &BTreeSet::new(),
+            surprises: &[],
             handled: None,
         };
         status(&observation, at(now))
@@ -487,6 +490,7 @@ fn a_reconcile_request_is_copied_to_the_status() {
         services,
         missed: None,
         others: &BTreeSet::new(),
+        surprises: &[],
         handled: Some("now"),
     };
     assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.as_deref(), Some("now"));
@@ -574,6 +578,7 @@ fn another_installation_is_reported_once_until_it_is_gone() {
             services: Services::Probed(&probed(None, None, 1)),
             missed: None,
             others: &others,
+            surprises: &[],
             handled: None,
         };
         status(&observation, at(0))

@@ -170,7 +170,7 @@ pub mod tests {
     }
 
     pub fn conditions(surprises: &[Surprise]) -> Vec<Condition> {
-        let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+        let mut conditions = Conditions::new(&[], 1, Timestamp::from_second(1).unwrap());
         as_expected(&mut conditions, Services::Probed(&ProbeResult::default()), surprises);
         conditions.finish()
     }

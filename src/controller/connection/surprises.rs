@@ -31,8 +31,10 @@ pub fn as_expected(conditions: &mut Conditions, services: Services<'_>, surprise
 
 fn message(surprises: &[Surprise]) -> String {
     let mut parts: Vec<String> = surprises.iter().take(MAX_DESCRIBED).map(description).collect();
-    let others: Vec<&str> =
+    let mut others: Vec<&str> =
         surprises.iter().skip(MAX_DESCRIBED).map(|other| reason(other.kind).as_str()).collect();
+    // Both services may have one of the same kind.
+    others.dedup();
     if !others.is_empty() {
         parts.push(format!("Also: {}.", others.join(", ")));
     }
@@ -170,7 +172,7 @@ pub mod tests {
     }
 
     pub fn conditions(surprises: &[Surprise]) -> Vec<Condition> {
-        let mut conditions = Conditions::new(&[], 1, Timestamp::from_second(1).unwrap());
+        let mut conditions = Conditions::new(&[], 1, Timestamp::from_second(1_700_000_000).unwrap());
         as_expected(&mut conditions, Services::Probed(&ProbeResult::default()), surprises);
         conditions.finish()
     }

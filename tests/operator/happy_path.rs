@@ -141,7 +141,7 @@ async fn each_configuration_creates_its_own_pad() {
 async fn bulk_move_respects_the_rate_limits_of_both_services() {
     let mut options = Options::new("crowd");
     options.flags.push(DEFAULT_INTERVIEW_RATE);
-    options.interview.rate_limit = Some(RateLimit { per_second: 3.0, burst: 6.0 });
+    options.interview.rate_limit = Some(RateLimit { per_second: 3.0, burst: 10.0 });
     let env = TestEnv::start(options).await;
     let crowd: Vec<_> = (0..40).map(|_| env.candidate()).collect();
     for candidate in &crowd {

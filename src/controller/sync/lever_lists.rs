@@ -79,7 +79,7 @@ struct ScanResult<T> {
 }
 
 /// Returns all candidates who are in the stage, have the tag and are not archived, as far as the list contains them.
-/// Whatever Lever's filters do, each row is checked (contract S2a).
+/// Each row is checked, because Lever may ignore a filter (contract S2a).
 pub async fn list_stage(
     session: &SyncContext<'_>,
     stage_id: &str,

@@ -1,5 +1,5 @@
-//! Checks open pads one by one, to find changes that CoderPad's list does not contain (contract S2). It is not known
-//! whether `updated_at` moves with each change, and so whether the list is complete.
+//! Checks open pads one by one, to find changes that CoderPad's list does not contain (contract S2). CoderPad
+//! does not document whether `updated_at` moves with each change, and so whether the list is complete.
 //!
 //! At most 60 checks an hour for each connection, however many Pads exist, and each Pad at most once a day. If a check
 //! shows more than the list has shown, each Pad is checked every quarter of an hour for a day, within the same limit.
@@ -229,7 +229,7 @@ mod tests {
         checked.status = Some(serde_json::from_value(fields).unwrap());
         let shown = listed.map(|phase| ("PAD1".to_owned(), phase)).into_iter().collect();
         assert_eq!(looks.resolve(&[Arc::new(checked)], &shown, at(0), start), is_more);
-        assert_eq!(looks.unresolved.is_empty(), is_more, "an unknown result is waited for");
+        assert_eq!(looks.unresolved.is_empty(), is_more, "an unknown result stays open");
 
         let others = [pad("young", "Open", -1)];
         let minute = Duration::from_secs(60);

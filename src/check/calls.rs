@@ -107,6 +107,18 @@ pub(super) struct Answer {
     pub head: Option<AnswerHead>,
 }
 
+impl Answer {
+    /// Returns what the request shows about the network: the head of the answer, or why none arrived. None if the request
+    /// was not sent.
+    pub(super) fn arrival(&self) -> Option<Result<&AnswerHead, &ServiceError>> {
+        match (&self.head, &self.result) {
+            (Some(head), _) => Some(Ok(head)),
+            (None, Err(error)) => Some(Err(error)),
+            (None, Ok(_)) => None,
+        }
+    }
+}
+
 /// Account at one service.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {

@@ -41,11 +41,7 @@ impl InterviewCheck<'_> {
     pub(super) async fn sections(&self) -> Vec<Section> {
         let route = Route::look_up(&self.account.url).await;
         let organization = self.caller.get(GET_ORGANIZATION, &["organization"], &[]).await;
-        let first = match (&organization.head, &organization.result) {
-            (Some(head), _) => Ok(head),
-            (None, Err(error)) => Err(error),
-            (None, Ok(_)) => return Vec::new(),
-        };
+        let Some(first) = organization.arrival() else { return Vec::new() };
         let mut sections =
             vec![Section::new("Network to CoderPad", network::findings(Service::Interview, &route, first))];
         if organization.head.is_none() {

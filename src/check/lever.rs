@@ -39,11 +39,7 @@ impl LeverCheck<'_> {
     pub(super) async fn sections(&self) -> Vec<Section> {
         let route = Route::look_up(&self.account.url).await;
         let stages = self.caller.get(LIST_STAGES, &["stages"], &[]).await;
-        let first = match (&stages.head, &stages.result) {
-            (Some(head), _) => Ok(head),
-            (None, Err(error)) => Err(error),
-            (None, Ok(_)) => return Vec::new(),
-        };
+        let Some(first) = stages.arrival() else { return Vec::new() };
         let mut sections =
             vec![Section::new("Network to Lever", network::findings(Service::Lever, &route, first))];
         if stages.head.is_none() {

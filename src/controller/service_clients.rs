@@ -280,12 +280,10 @@ impl ServiceClientCache {
             interview_key: interview_digest,
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
                 .map_err(unusable(Service::Lever, lever_secret))?
-                .named(&key.to_string())
-                .recording(surprises.clone()),
+                .for_connection(&key.to_string(), surprises.clone()),
             interview: InterviewClient::new(&self.transport, &interview_url, interview_key.value)
                 .map_err(unusable(Service::Interview, interview_secret))?
-                .named(&key.to_string())
-                .recording(surprises.clone()),
+                .for_connection(&key.to_string(), surprises.clone()),
             version: format!(
                 "{}/{}/{}",
                 connection.metadata.generation.unwrap_or_default(),

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use simulators::{
-    DeliveryOutcome, Faults, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, Relay,
+    DeliveryOutcome, Faults, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewPad,
+    Relay,
 };
 use testkit::resources::{Keys, connection_spec, merge};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -114,6 +115,14 @@ pub struct TestEnv {
 }
 
 impl TestEnv {
+    /// Starts the interview in a pad, and pushes this change beyond the first page of CoderPad's list.
+    pub fn start_interview_beyond_the_first_page(&self, pad_id: &str) {
+        self.interview.start_interview(pad_id, &["Ada"]);
+        for _ in 0..60 {
+            self.interview.add_pad(NewPad::default());
+        }
+    }
+
     /// Starts an environment in the shared cluster.
     pub async fn start(options: Options) -> Self {
         Self::start_in(Cluster::shared().await, options).await

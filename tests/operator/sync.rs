@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use simulators::{DeliveryBehaviour, Fault, FaultAction, NewCandidate, NewPad, PausePoint};
+use simulators::{DeliveryBehaviour, Fault, FaultAction, NewCandidate, PausePoint};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::message_of;
@@ -224,11 +224,7 @@ async fn scan_interrupted_by_coderpad_is_repeated() {
     env.enter(&candidate).await;
     let made = env.wait_for_one_pad(&candidate).await;
     env.sync().await;
-    env.interview.start_interview(&made.id, &["Ada"]);
-    // Beyond the first page.
-    for _ in 0..60 {
-        env.interview.add_pad(NewPad::default());
-    }
+    env.start_interview_beyond_the_first_page(&made.id);
     let fault = Fault::on("GET", "^/api/organization/pads/?$").skip(1);
     let fault = fault.action(FaultAction::Status { code: 400, body: None });
     let fault = env.interview.faults().add(fault);

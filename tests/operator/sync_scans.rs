@@ -250,11 +250,7 @@ async fn next_page_is_read_whatever_address_the_list_names() {
         env.enter(&candidate).await;
         let made = env.wait_for_one_pad(&candidate).await;
         env.sync().await;
-        env.interview.start_interview(&made.id, &["Ada"]);
-        // The change is beyond the first page.
-        for _ in 0..60 {
-            env.interview.add_pad(NewPad::default());
-        }
+        env.start_interview_beyond_the_first_page(&made.id);
         env.interview.clear_calls();
         env.sync().await;
         env.wait_for_pad(&candidate, "Started/Started").await;

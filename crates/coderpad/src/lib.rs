@@ -72,16 +72,10 @@ impl InterviewClient {
         self.client.id()
     }
 
-    /// Returns the same client with the name of its connection for log lines.
+    /// Returns the same client for a connection: its name for log lines, and the record that surprises are added to.
     #[must_use]
-    pub fn named(self, connection: &str) -> Self {
-        Self { client: self.client.named(connection), ..self }
-    }
-
-    /// Returns the same client with a record that it adds its surprises to.
-    #[must_use]
-    pub fn recording(self, surprises: Surprises) -> Self {
-        Self { client: self.client.recording(surprises), ..self }
+    pub fn for_connection(self, connection: &str, surprises: Surprises) -> Self {
+        Self { client: self.client.for_connection(connection, surprises), ..self }
     }
 
     /// Returns the organization of the key.

@@ -175,14 +175,9 @@ impl ServiceClient {
         })
     }
 
-    /// Returns the same account with the name of its connection for log lines.
-    pub fn named(self, connection: &str) -> Self {
-        Self { connection: connection.into(), ..self }
-    }
-
-    /// Returns the same account with a record that it adds its surprises to.
-    pub fn recording(self, surprises: Surprises) -> Self {
-        Self { surprises, ..self }
+    /// Returns the same account for a connection: its name for log lines, and the record that surprises are added to.
+    pub fn for_connection(self, connection: &str, surprises: Surprises) -> Self {
+        Self { connection: connection.into(), surprises, ..self }
     }
 
     /// Counts and records a surprise.

@@ -6,7 +6,7 @@
 //! costs: one scan of Lever's opportunities for each stage and tag, one of the opportunities archived since the last
 //! sync if a rule has `onArchive: End`, one of those deleted and one of those changed since then, and one scan of the
 //! pads that changed in CoderPad: mostly one page each, however many Pads exist. Once a day, each stage and tag costs one
-//! page more ([`filter_checks`]).
+//! page more, to compare Lever's filter with the candidates' tags.
 //!
 //! Sync decides little. It creates Pads for candidates without one ([`engine::scan_action`]), and adds hints for the Pads with
 //! changed data ([`crate::controller::pad::memory`]): each reads its current state itself. The watermarks may be lost:

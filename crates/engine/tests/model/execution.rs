@@ -332,6 +332,7 @@ impl Scenario {
             | Command::RemoveTags(_)
             | Command::ReadCode(_)
             | Command::CheckQuestion { .. }
+            | Command::CountFailedCreation(_)
             | Command::ReadKindAgain(_)
             | Command::StoreRefusal { .. }
             | Command::ReadAnyOpportunity

@@ -50,6 +50,7 @@ mod managed_webhooks;
 mod metrics;
 mod namespaces;
 mod organization_change;
+mod other_answers;
 mod outages;
 mod pages;
 mod plugin;

@@ -115,6 +115,10 @@ const TESTED_REASONS: &[(&str, &str)] = &[
     ("InvalidRequest", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
     ("AlreadyServed", "served_entries::deleted_pad_is_not_recreated_for_the_same_entry"),
     ("TakeHomeRefused", "happy_path::live_pad_instead_of_a_take_home_is_deleted_and_never_linked"),
+    (
+        "ServiceError",
+        "other_answers::bad_input_that_is_answered_with_500_fails_the_pad_and_a_correction_retries_it",
+    ),
     // Both
     ("Open", "happy_path::live_pad_takes_3_calls_and_4_writes"),
     ("Ended", "interview_end::requested_end_ends_the_interview_in_coderpad"),
@@ -145,6 +149,7 @@ const INSTRUCTIONS: &[(&str, &str)] = &[
     ("Cancelled", "create a new Pad"),
     ("OwnedByAnotherInstallation", "describe leverconnection"),
     ("TakeHomeRefused", "Ask CoderPad"),
+    ("ServiceError", "kubectl pad retry"),
     ("InvalidRequest", "kubectl pad retry"),
     ("PadDeleted", "create a new Pad"),
 ];

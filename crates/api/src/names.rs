@@ -41,6 +41,10 @@ pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at
 /// that time.
 pub const EXISTING_SINCE: &str = "padoperator.dev/existing-since";
 
+/// Annotation on a Pad without a pad: the creations that CoderPad answered with a server error, `<count>@<time>`; see
+/// [`FailedCreations`].
+pub const FAILED_CREATIONS: &str = "padoperator.dev/failed-creations";
+
 /// Annotation on a Pad, only while tracing is enabled: the trace that created it or requested its reconcile, in the
 /// format of W3C Trace Context.
 pub const TRACEPARENT: &str = "padoperator.dev/traceparent";
@@ -219,6 +223,29 @@ impl fmt::Display for CreateIntent {
     }
 }
 
+/// Creations of one pad that CoderPad answered with a server error, as stored in the annotation [`FAILED_CREATIONS`].
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct FailedCreations {
+    /// Number of such creations.
+    pub count: u32,
+    /// Time of the last attempt.
+    pub last: jiff::Timestamp,
+}
+
+impl FailedCreations {
+    /// Parses `<count>@<time>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (count, last) = text.split_once('@')?;
+        Some(Self { count: count.parse().ok()?, last: last.parse().ok()? })
+    }
+}
+
+impl fmt::Display for FailedCreations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.count, self.last)
+    }
+}
+
 /// Write to Lever that must take effect only once, although Lever does not detect duplicates.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum OnceOnlyWrite {
@@ -326,5 +353,9 @@ mod tests {
         assert_eq!(claim.to_string(), "note@2023-11-14T22:13:20Z");
         assert_eq!(Claim::parse(&claim.to_string()), Some(claim));
         assert_eq!(Claim::parse("tag@2023-11-14T22:13:20Z"), None);
+        let failed = FailedCreations { count: 3, last: jiff::Timestamp::from_second(1_700_000_000).unwrap() };
+        assert_eq!(failed.to_string(), "3@2023-11-14T22:13:20Z");
+        assert_eq!(FailedCreations::parse(&failed.to_string()), Some(failed));
+        assert_eq!(FailedCreations::parse("-1@2023-11-14T22:13:20Z"), None);
     }
 }

@@ -139,6 +139,8 @@ reasons! {
         QuestionNotUsable => UserAction,
         /// CoderPad created a live pad where a take-home was requested.
         TakeHomeRefused => UserAction,
+        /// CoderPad answers the creation of the pad with server errors.
+        ServiceError => UserAction,
     }
 }
 

@@ -86,6 +86,7 @@ impl PadState {
         self.pad = stored.pad;
         if self.pad.attempt != before.0 {
             self.create_outcome = stored.create_outcome;
+            self.create_answered_5xx = false;
         }
         if self.pad.open_claim() != before.1 {
             self.write_claim = stored.write_claim;

@@ -1,7 +1,7 @@
 //! The commands of the rules, and the results from which the status is built.
 
 use api::configuration::PadType;
-use api::names::{OnceOnlyWrite, Reference};
+use api::names::{FailedCreations, OnceOnlyWrite, Reference};
 use api::reason::Reason;
 use jiff::Timestamp;
 use services::coderpad::{NewPad, PadRecord};
@@ -40,6 +40,8 @@ pub enum Command {
         reference: Reference,
         /// The pad.
         pad: Box<NewPad>,
+        /// Whether earlier failed creations no longer count (contract F8).
+        forget_failures: bool,
     },
     /// Read the pad with this ID again, some seconds later: its type is not the requested one (contract P7b).
     ReadKindAgain(String),
@@ -66,6 +68,9 @@ pub enum Command {
     },
     /// Clear the attempt: it certainly created no pad, or its pad is deleted.
     ClearAttempt,
+    /// Clear the attempt, which CoderPad answered with a server error, and store the number of such creations (contract
+    /// F8).
+    CountFailedCreation(FailedCreations),
     /// Claim a write to Lever that must take effect once, immediately before it is sent.
     Claim(OnceOnlyWrite),
     /// Add the claimed link to the candidate in Lever.
@@ -132,6 +137,7 @@ impl Command {
             Command::Search { .. } => "search",
             Command::StorePad { .. } => "store pad",
             Command::ClearAttempt => "forget attempt",
+            Command::CountFailedCreation(_) => "count failed creation",
             Command::Claim(_) => "claim",
             Command::AddLink(_) => "add link",
             Command::RemoveLink(_) => "remove link",
@@ -158,6 +164,7 @@ impl Command {
         match self {
             Command::Done { .. }
             | Command::ClearAttempt
+            | Command::CountFailedCreation(_)
             | Command::StoreRefusal { .. }
             | Command::StoreServed(_)
             | Command::Yield(_)

@@ -12,6 +12,7 @@ use crate::rules::eligibility::{
     read_links, served_elsewhere,
 };
 use crate::rules::errors::error;
+use crate::rules::failed_creations::failed_repeatedly;
 use crate::rules::failure_tag::failure_tag;
 use crate::rules::link::{finalizer_before_link, link};
 use crate::rules::ownership::{other_account, yielding};
@@ -66,6 +67,7 @@ pub const RULES: &[NamedRule] = &[
     rule("served by another installation", served_elsewhere),
     rule("existing candidate", predates_rule),
     rule("entry already served", already_served),
+    rule("failed repeatedly", failed_repeatedly),
     rule("limit", limit),
     rule("create", create),
 ];

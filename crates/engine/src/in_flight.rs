@@ -2,6 +2,7 @@
 
 use crate::state::{CreateOutcome, StoredPad, WriteClaim};
 use api::names::OnceOnlyWrite;
+use services::ServiceError;
 use std::time::Duration;
 
 /// State of one request.
@@ -29,6 +30,11 @@ pub fn create_outcome(pad: &StoredPad, state_of: impl FnOnce(&str) -> InFlightSt
         InFlightState::Completed => CreateOutcome::Completed,
         InFlightState::NotSent => CreateOutcome::NotSent,
     }
+}
+
+/// Reports whether a service has answered a request of unknown outcome with a server error.
+pub fn is_server_error(error: &ServiceError) -> bool {
+    error.status.is_some_and(|status| (500..600).contains(&status))
 }
 
 /// Returns the state of the write to Lever whose outcome is not stored. `state_of` returns the state by the mark.

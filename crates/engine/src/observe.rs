@@ -10,7 +10,7 @@ use api::condition::{self, Condition, types};
 use api::configuration::{OnArchive, PadConfiguration, PadType};
 use api::connection::{LeverConnection, Overage};
 use api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
-use api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
+use api::names::{self, Claim, CreateIntent, FailedCreations, OnceOnlyWrite};
 use api::pad::{Pad, Phase, TriggerSource};
 use api::reason::{ConfigurationReason, ConnectionReason, Reason};
 use jiff::Timestamp;
@@ -107,6 +107,7 @@ pub fn observe(
         erased: wanted.has(Hint::Erased),
         ttl: ttl_state(object, configuration, wanted, now),
         tags: TagState { reported: tags::is_reported(object.status.as_ref()), ..TagState::default() },
+        observed_at: now,
         ..PadState::new(pad, connection_state(around), rule)
     };
     if state.pad.pad_id.is_none() || state.pad.deleting {
@@ -180,6 +181,9 @@ pub fn stored_pad(pad: &Pad, configuration: Option<&PadConfiguration>) -> Stored
     let is_another = |configuration: &PadConfiguration| {
         judged_by.is_some_and(|uid| configuration.metadata.uid.as_ref() != Some(uid))
     };
+    let has_reason = |reason: Reason| {
+        status.and_then(|status| status.reason.as_deref()).is_some_and(|one| one == reason.as_str())
+    };
     let claim = annotation(names::CLAIM).and_then(|text| Claim::parse(text));
     let requested = is_requested(pad);
     let judged_with = status.and_then(|status| status.observed_configuration_generation);
@@ -194,21 +198,21 @@ pub fn stored_pad(pad: &Pad, configuration: Option<&PadConfiguration>) -> Stored
         deleting: pad.metadata.deletion_timestamp.is_some(),
         finalizer: pad.finalizers().iter().any(|one| one == names::FINALIZER),
         attempt: annotation(names::ATTEMPT).and_then(|text| CreateIntent::parse(text)),
+        failed_creations: annotation(names::FAILED_CREATIONS).and_then(|text| FailedCreations::parse(text)),
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
+        has_service_error: pad.phase() == Some(Phase::Failed) && has_reason(Reason::ServiceError),
         phase: pad.phase(),
         member: SeriesMember::from_pad(pad),
         existing_since: annotation(names::EXISTING_SINCE).and_then(|since| since.parse().ok()),
-        was_before: status.and_then(|status| status.reason.as_deref())
-            == Some(Reason::BeforeConfiguration.as_str()),
+        was_before: has_reason(Reason::BeforeConfiguration),
         asked_by_person: requested
             && annotation(names::RECONCILE_REQUESTED_AT)
                 .is_some_and(|asked| names::delivered_at(asked).is_none()),
         entry: status.and_then(|status| status.entry_at),
         judged_entry: status.and_then(|status| status.judged_entry_at),
         requested_entry: status.and_then(|status| status.requested_entry_at),
-        pad_was_deleted: status.and_then(|status| status.reason.as_deref())
-            == Some(Reason::PadDeleted.as_str()),
+        pad_was_deleted: has_reason(Reason::PadDeleted),
         sibling_terminating: false,
         waits_for_room: waits_for_room(pad),
         // The note comes after the link.

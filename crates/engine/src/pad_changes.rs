@@ -5,16 +5,30 @@ use crate::patch::MetadataChange;
 use crate::state::{StoredPad, WriteClaim};
 use api::Pad;
 use api::installation::{self, Installation, REQUESTED_BY, RequestedBy, YIELDS_TO};
-use api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
+use api::names::{self, Claim, CreateIntent, FailedCreations, OnceOnlyWrite};
 use kube::ResourceExt;
 use services::coderpad::PadRecord;
 
 /// Returns the change that records an attempt before its request is sent.
-pub fn record_attempt(pad: &Pad, attempt: &CreateIntent, installation: &Installation) -> MetadataChange {
+pub fn record_attempt(
+    pad: &Pad,
+    attempt: &CreateIntent,
+    installation: &Installation,
+    forget_failures: bool,
+) -> MetadataChange {
     let change = MetadataChange::default()
         .annotate(names::ATTEMPT, attempt.to_string())
         .finalizer(names::FINALIZER, true);
-    with_requested_by(change, pad, installation.id())
+    let change = with_requested_by(change, pad, installation.id());
+    if forget_failures { without_failed_creations(change, pad) } else { change }
+}
+
+/// Removes the annotation [`names::FAILED_CREATIONS`], if the Pad has it.
+fn without_failed_creations(change: MetadataChange, pad: &Pad) -> MetadataChange {
+    match pad.annotations().contains_key(names::FAILED_CREATIONS) {
+        true => change.remove_annotation(names::FAILED_CREATIONS),
+        false => change,
+    }
 }
 
 /// Returns the change that stores the ID of the pad. Of two processes that store the same ID, one fails, because the
@@ -24,7 +38,8 @@ pub fn store_pad(pad: &Pad, record: &PadRecord, keep_finalizer: bool) -> Metadat
         .annotate(names::PAD_ID, &record.id)
         .finalizer(names::FINALIZER, keep_finalizer || pad.metadata.deletion_timestamp.is_some())
         .conflict_even_if_applied();
-    with_requested_by(change, pad, installation::from_notes(&record.notes))
+    let change = with_requested_by(change, pad, installation::from_notes(&record.notes));
+    without_failed_creations(change, pad)
 }
 
 /// Adds the annotation [`REQUESTED_BY`] for a pad of this installation, unless the Pad has it.
@@ -43,6 +58,12 @@ pub fn clear_attempt(pad: &StoredPad) -> MetadataChange {
         .remove_annotation(names::ATTEMPT)
         .remove_annotation(REQUESTED_BY)
         .finalizer(names::FINALIZER, pad.must_remove_tag(pad.failed_tag.as_ref()))
+}
+
+/// Returns the change that clears an attempt which CoderPad answered with a server error and which created no pad. The
+/// count is in the same write, so that it survives a restart.
+pub fn count_failed_creation(pad: &StoredPad, failed: &FailedCreations) -> MetadataChange {
+    clear_attempt(pad).annotate(names::FAILED_CREATIONS, failed.to_string())
 }
 
 /// Returns the change that claims a write to Lever. Until the link is written, the Pad must not disappear.

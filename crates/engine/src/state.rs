@@ -7,7 +7,7 @@ use super::tags::TagState;
 use crate::rolling_limit::LimitExceeded;
 use api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use api::installation::Installation;
-use api::names::{Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
+use api::names::{Claim, CreateIntent, FailedCreations, OnceOnlyWrite, Reference, Series};
 use api::pad::{DesiredState, Phase};
 use jiff::Timestamp;
 use services as transport;
@@ -30,6 +30,8 @@ pub struct PadState {
     pub record: PadLookup,
     /// State of an attempt whose outcome is not stored.
     pub create_outcome: CreateOutcome,
+    /// Whether CoderPad answered the request of the open attempt with a server error, as far as this process knows.
+    pub create_answered_5xx: bool,
     /// State of the last claimed write to Lever.
     pub write_claim: WriteClaim,
     /// The candidate's other Pads of the configuration, except those that are being deleted.
@@ -114,6 +116,8 @@ pub struct PadState {
     pub quota_requeue: Option<Duration>,
     /// Time at which this pass sent a create request that CoderPad answered.
     pub create_answered_at: Option<Timestamp>,
+    /// Time at which the Pad was observed.
+    pub observed_at: Timestamp,
 }
 
 impl PadState {
@@ -126,6 +130,7 @@ impl PadState {
             opportunity: CandidateLookup::NotRead,
             record: PadLookup::NotRead,
             create_outcome: CreateOutcome::NotSent,
+            create_answered_5xx: false,
             write_claim: WriteClaim::Unclaimed,
             others: Vec::new(),
             repeat: None,
@@ -168,6 +173,7 @@ impl PadState {
             ttl: TtlState::NotExpired,
             quota_requeue: None,
             create_answered_at: None,
+            observed_at: Timestamp::UNIX_EPOCH,
         }
     }
 }
@@ -206,6 +212,8 @@ pub struct StoredPad {
     pub finalizer: bool,
     /// The stored attempt to create a pad.
     pub attempt: Option<CreateIntent>,
+    /// The stored creations that CoderPad answered with a server error.
+    pub failed_creations: Option<FailedCreations>,
     /// The stored ID of the pad in CoderPad.
     pub pad_id: Option<String>,
     /// The URL of the pad, as last written.
@@ -228,6 +236,8 @@ pub struct StoredPad {
     pub requested_entry: Option<Timestamp>,
     /// Whether its pad was found to be deleted in CoderPad.
     pub pad_was_deleted: bool,
+    /// Whether it failed with reason `ServiceError`.
+    pub has_service_error: bool,
     /// The phase, as last written.
     pub phase: Option<Phase>,
     /// Whether its status reports that it waits for quota or the hourly limit.

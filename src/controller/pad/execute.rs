@@ -101,13 +101,22 @@ impl PadReconcile<'_> {
             }
             Command::StoreRefusal { refused } => self.store_refusal(*refused).await,
             Command::StoreServed(entries) => self.store_served(entries).await,
-            Command::Create { reference, pad } => self.create(reference, pad).await,
+            Command::Create { reference, pad, forget_failures } => {
+                self.create(reference, pad, *forget_failures).await
+            }
             Command::Search { reference } => self.search(reference).await,
             Command::StorePad { record, keep_finalizer, claim_link } => {
                 let departure = if *claim_link { Some(self.acquire_send_deadline().await?) } else { None };
                 self.store(record, *keep_finalizer, departure).await
             }
-            Command::ClearAttempt => self.clear_attempt(self.state.pad.attempt.clone()).await,
+            Command::ClearAttempt => {
+                let change = pad_changes::clear_attempt(&self.state.pad);
+                self.clear_attempt(change, self.state.pad.attempt.clone()).await
+            }
+            Command::CountFailedCreation(failed) => {
+                let change = pad_changes::count_failed_creation(&self.state.pad, failed);
+                self.clear_attempt(change, self.state.pad.attempt.clone()).await
+            }
             Command::Claim(effect) => self.claim(*effect).await,
             Command::AddLink(url) => self.add_link(url).await,
             Command::AddTags(tags) => {

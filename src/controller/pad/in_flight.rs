@@ -31,7 +31,7 @@ pub struct InFlight {
 
 #[derive(Clone, Debug)]
 enum RequestState {
-    CompletesBy { time: Instant, searches: SearchBackoff },
+    CompletesBy { time: Instant, searches: SearchBackoff, is_server_error: bool },
     NotSent,
 }
 
@@ -45,7 +45,8 @@ struct SearchBackoff {
 impl RequestState {
     fn completes_in(time: Duration) -> Self {
         let now = Instant::now();
-        RequestState::CompletesBy { time: now + time, searches: SearchBackoff { made: 0, next: now } }
+        let searches = SearchBackoff { made: 0, next: now };
+        RequestState::CompletesBy { time: now + time, searches, is_server_error: false }
     }
 }
 
@@ -56,7 +57,7 @@ impl InFlight {
         let first_seen = || RequestState::completes_in(SEND_DEADLINE + lands);
         match self.seen.entry(mark.to_owned()).or_insert_with(first_seen) {
             RequestState::NotSent => InFlightState::NotSent,
-            RequestState::CompletesBy { time, searches } => {
+            RequestState::CompletesBy { time, searches, .. } => {
                 let now = Instant::now();
                 let rest = time.saturating_duration_since(now);
                 let search_in = searches.next.saturating_duration_since(now);
@@ -86,6 +87,18 @@ impl InFlight {
     /// Records the end of an own request with unknown outcome. Its effect may stay invisible for `shows`.
     pub fn mark_ended(&mut self, mark: &str, shows: Duration) {
         self.seen.insert(mark.to_owned(), RequestState::completes_in(shows));
+    }
+
+    /// Records that the service has answered an own request of unknown outcome with a server error.
+    pub fn mark_server_error(&mut self, mark: &str) {
+        if let Some(RequestState::CompletesBy { is_server_error, .. }) = self.seen.get_mut(mark) {
+            *is_server_error = true;
+        }
+    }
+
+    /// Reports whether the service has answered an own request with a server error.
+    pub fn is_server_error(&self, mark: &str) -> bool {
+        matches!(self.seen.get(mark), Some(RequestState::CompletesBy { is_server_error: true, .. }))
     }
 
     /// Records that an own request was refused or never sent.
@@ -151,6 +164,9 @@ mod tests {
         let mut flights = InFlight::default();
         flights.mark_ended("one", LIST_LAG);
         assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(LIST_LAG));
+        assert!(!flights.is_server_error("one"));
+        flights.mark_server_error("one");
+        assert!(flights.is_server_error("one") && !flights.is_server_error("two"));
         flights.mark_not_sent("two");
         assert_eq!(flights.state_of("two", MAX_FLIGHT_TIME), InFlightState::NotSent);
         flights.forget("two");

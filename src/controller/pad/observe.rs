@@ -73,6 +73,9 @@ pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
     let mut state = observe(pad, around, &others(pad, context), wanted, Timestamp::now());
     let key = ObjectKey::from_object(pad);
     state.create_outcome = flight(&key, &state.pad, context);
+    state.create_answered_5xx = state.pad.open_attempt().is_some_and(|attempt| {
+        context.memory.read(&key, |entry| entry.in_flight.is_server_error(&attempt.to_string()))
+    });
     state.write_claim = claimed(&key, &state.pad, context);
     state.tags.needed = tags_needed(pad, context);
     if let Some(event) = &mut state.event {

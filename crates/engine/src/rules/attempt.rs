@@ -1,7 +1,7 @@
 //! An attempt to create the pad whose outcome is not stored: search for its pad, and never create another one blindly.
 
 use super::link::store;
-use super::rest;
+use super::{failed_creations, rest};
 use crate::command::{Command, Outcome};
 use crate::state::{CreateOutcome, PadState};
 use api::reason::Reason;
@@ -30,6 +30,7 @@ fn resolve_attempt(state: &PadState) -> Command {
         CreateOutcome::Completed => Command::Search { reference: attempt.reference.clone() },
         CreateOutcome::NotSent => Command::ClearAttempt,
         CreateOutcome::Searched(found) => match found.as_slice() {
+            [] if state.create_answered_5xx => failed_creations::count(state, attempt),
             [] => Command::ClearAttempt,
             // The same decision follows as right after the creation.
             [oldest] if state.wants_take_home && oldest.kind != PadKind::TakeHome => {

@@ -2,7 +2,9 @@
 
 use super::link::store;
 use super::linked_pads::{MAX_LINKS_READ, linked_pad_id, serves};
-use super::{SIBLING_DELETION_RECHECK_DELAY, ownership, rest, retry_command, wait_for_fresh_read};
+use super::{
+    SIBLING_DELETION_RECHECK_DELAY, failed_creations, ownership, rest, retry_command, wait_for_fresh_read,
+};
 use crate::command::{Command, Outcome};
 use crate::rolling_limit::LimitExceeded;
 use crate::series::{Progress, SeriesMember};
@@ -176,8 +178,14 @@ pub(crate) fn failed_before(state: &PadState) -> Option<Command> {
         && pad.attempt.is_none()
         && !pad.configuration_changed
         && !pad.asked_by_person
+        && !failed_creations::is_retry_due(state)
         && is_same_entry();
-    has_failed.then(|| rest(Outcome::Keep))
+    has_failed.then(|| failed_creations::keep(state))
+}
+
+/// Reports whether the candidate has entered the stage since the Pad was last judged.
+pub(super) fn is_later_entry(state: &PadState) -> bool {
+    state.entry().is_some_and(|entry| state.pad.judged_entry.is_some_and(|judged| entry > judged))
 }
 
 /// Returns the IDs of the pads behind the candidate's links.
@@ -270,7 +278,11 @@ pub(crate) fn create(state: &PadState) -> Option<Command> {
         owner_email: rule.owner_email.clone(),
         take_home: rule.type_ == PadType::TakeHome,
     };
-    Some(Command::Create { reference: entry.reference, pad: Box::new(new) })
+    Some(Command::Create {
+        reference: entry.reference,
+        pad: Box::new(new),
+        forget_failures: failed_creations::starts_anew(state),
+    })
 }
 
 /// Reports whether the candidate gets no pad because it was in the stage before the rule took effect (contract P5). Only

@@ -5,6 +5,7 @@ pub(crate) mod cancellation;
 pub(crate) mod deletion;
 pub(crate) mod eligibility;
 pub mod errors;
+pub(crate) mod failed_creations;
 pub mod failure_tag;
 pub(crate) mod link;
 pub mod linked_pads;

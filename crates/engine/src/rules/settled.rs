@@ -1,13 +1,13 @@
 //! A Pad that is decided stays as it is until a new decision is requested.
 
-use super::{ownership, rest};
-use crate::command::{Command, Outcome};
+use super::{failed_creations, ownership};
+use crate::command::Command;
 use crate::state::PadState;
 use api::pad::Phase;
 
 /// The Pad is decided, and no new decision was requested.
 pub(crate) fn settled(state: &PadState) -> Option<Command> {
-    is_final(state).then(|| rest(Outcome::Keep))
+    is_final(state).then(|| failed_creations::keep(state))
 }
 
 /// Reports whether the Pad is decided and no new decision was requested.
@@ -17,7 +17,9 @@ pub fn is_final(state: &PadState) -> bool {
         Some(Phase::Skipped) => !state.is_asked() && !ownership::is_released(state) && !is_interrupted(state),
         // With an attempt or a pad, the cause may be fixed elsewhere, such as in the connection: retry.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
-        Some(Phase::Failed) => !state.is_asked() && !pad.configuration_changed,
+        Some(Phase::Failed) => {
+            !state.is_asked() && !pad.configuration_changed && !failed_creations::is_retry_due(state)
+        }
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
     }

@@ -20,6 +20,7 @@ mod after;
 mod apply;
 mod attempts;
 mod expiry;
+mod failed_creations;
 mod flag;
 mod further;
 mod gone;
@@ -99,6 +100,7 @@ fn state() -> PadState {
         deleting: false,
         finalizer: false,
         attempt: None,
+        failed_creations: None,
         pad_id: None,
         url: None,
         waits_for_room: false,
@@ -117,6 +119,7 @@ fn state() -> PadState {
         judged_entry: None,
         requested_entry: None,
         pad_was_deleted: false,
+        has_service_error: false,
         phase: None,
         claim: None,
         linked: false,
@@ -223,7 +226,7 @@ fn a_fresh_pad_is_read_created_stored_linked_and_open() {
     assert!(matches!(plan(&state), Command::ReadOpportunity));
 
     state.opportunity = candidate(|_| {});
-    let Command::Create { reference: made, pad } = plan(&state) else { panic!("no create") };
+    let Command::Create { reference: made, pad, .. } = plan(&state) else { panic!("no create") };
     assert_eq!(made, reference());
     assert_eq!(pad.title, "Ada Lovelace - Phone Screen");
     assert_eq!((pad.language.as_deref(), pad.private, pad.take_home), (Some("python3"), Some(true), false));

@@ -372,6 +372,7 @@ impl Scenario {
             }
             command @ (Command::ReadCode(_)
             | Command::CheckQuestion { .. }
+            | Command::CountFailedCreation(_)
             | Command::ReadKindAgain(_)
             | Command::StoreRefusal { .. }
             | Command::EndPad(_)) => panic!("nothing in the model leads to this: {command:?}"),

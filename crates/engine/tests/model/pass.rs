@@ -395,9 +395,10 @@ pub enum Write {
 impl Write {
     fn change(self, pass: &PassState, before: &PadObject) -> MetadataChange {
         match (self, &pass.decision.command) {
-            (Write::RecordAttempt(number), Command::Create { reference, .. }) => {
+            (Write::RecordAttempt(number), Command::Create { reference, forget_failures, .. }) => {
                 let attempt = CreateIntent::new(reference.clone(), super::objects::numbered_time(number));
-                pad_changes::record_attempt(&before.pad, &attempt, &pass.state.ownership.installation)
+                let installation = &pass.state.ownership.installation;
+                pad_changes::record_attempt(&before.pad, &attempt, installation, *forget_failures)
             }
             (Write::StorePad, Command::StorePad { record, keep_finalizer, .. }) => {
                 pad_changes::store_pad(&before.pad, record, *keep_finalizer)

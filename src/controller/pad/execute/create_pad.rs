@@ -8,11 +8,12 @@ use crate::controller::pad::in_flight::SEND_DEADLINE;
 use crate::controller::pad::observe;
 use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
-use crate::k8s::patch::WriteError;
+use crate::k8s::patch::{MetadataChange, WriteError};
 use crate::k8s::with_timeout;
 use api::names::{CreateIntent, Reference};
 use coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use engine::event::Fact;
+use engine::in_flight;
 use engine::pad_changes::{self, StoreConflict};
 use engine::search::{is_searched, may_be_searched, needs_second_scan, search_result};
 use engine::state::{ConnectionState, PassError};
@@ -34,7 +35,12 @@ const UNREADABLE: &str = "CoderPad's list has rows that cannot be read, and one 
 impl PadReconcile<'_> {
     /// Acquires the rate-limit token, records the attempt, then sends the request within 10 s or not at all (contract
     /// X3).
-    pub(super) async fn create(&mut self, reference: &Reference, new: &NewPad) -> Result<Fact, PassError> {
+    pub(super) async fn create(
+        &mut self,
+        reference: &Reference,
+        new: &NewPad,
+        forget_failures: bool,
+    ) -> Result<Fact, PassError> {
         let interview = self.account()?.interview.clone();
         let permit = interview.permit().await;
         let ConnectionState::Ready { name, pads_left, per_hour, .. } = &self.state.connection else {
@@ -58,7 +64,13 @@ impl PadReconcile<'_> {
             Err(Denied::Hour(full)) => return Ok(Fact::HourFull(full)),
         };
         let attempt = CreateIntent::new(reference.clone(), Timestamp::now());
-        let created = self.create_once(&interview, permit, &attempt, new).await;
+        let change = pad_changes::record_attempt(
+            &self.pad,
+            &attempt,
+            &self.state.ownership.installation,
+            forget_failures,
+        );
+        let created = self.create_once(&interview, permit, &attempt, change, new).await;
         match &created {
             Ok(Fact::CreateRefused { .. }) => budget.refused(&namespace, &connection, &reserved),
             Ok(_) => budget.created(&namespace, &connection, &reserved),
@@ -67,7 +79,8 @@ impl PadReconcile<'_> {
         }
         if matches!(created, Ok(Fact::CreateRefused { .. }) | Err(PassError::Service(_))) {
             // If this write fails, the next pass repeats it. InFlight knows the outcome, so it needs no search.
-            self.clear_attempt(Some(attempt)).await.ok();
+            let change = pad_changes::clear_attempt(self.stored_pad());
+            self.clear_attempt(change, Some(attempt)).await.ok();
         }
         created
     }
@@ -77,12 +90,12 @@ impl PadReconcile<'_> {
         interview: &InterviewClient,
         permit: Permit,
         attempt: &CreateIntent,
+        recorded: MetadataChange,
         new: &NewPad,
     ) -> Result<Fact, PassError> {
         let leave_by = Instant::now() + SEND_DEADLINE;
         let sent_at = schedule::now();
-        let installation = &self.state.ownership.installation;
-        self.write(pad_changes::record_attempt(&self.pad, attempt, installation)).await.map_err(cluster)?;
+        self.write(recorded).await.map_err(cluster)?;
         match interview.create_pad(SendDeadline { permit, leave_by }, new).await {
             Ok(record) => {
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
@@ -100,7 +113,10 @@ impl PadReconcile<'_> {
             Err(CreateError::OutcomeUnknown(error)) => {
                 self.context.metrics.inc_outcomes_unknown();
                 self.in_flight(|requests| {
-                    requests.mark_ended(&attempt.to_string(), self.context.settings.list_lag)
+                    requests.mark_ended(&attempt.to_string(), self.context.settings.list_lag);
+                    if in_flight::is_server_error(&error) {
+                        requests.mark_server_error(&attempt.to_string());
+                    }
                 });
                 Err(PassError::CreateOutcomeUnknown(error))
             }
@@ -213,8 +229,12 @@ impl PadReconcile<'_> {
     }
 
     /// Clears an attempt that certainly created no pad, or whose pad is deleted.
-    pub(super) async fn clear_attempt(&mut self, attempt: Option<CreateIntent>) -> Result<Fact, PassError> {
-        self.write(pad_changes::clear_attempt(self.stored_pad())).await.map_err(cluster)?;
+    pub(super) async fn clear_attempt(
+        &mut self,
+        change: MetadataChange,
+        attempt: Option<CreateIntent>,
+    ) -> Result<Fact, PassError> {
+        self.write(change).await.map_err(cluster)?;
         if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.state.connection, self.pad.uid()) {
             self.context.pad_budget.forget_intent(&self.state.pad.namespace, name, &uid);
         }

@@ -390,7 +390,7 @@ impl HistoryPass<'_> {
     fn take_effect(&mut self, command: &Command) -> Result<Fact, PassError> {
         let now = at(self.world.now);
         match command {
-            Command::Create { reference, pad } => return self.post(reference, pad),
+            Command::Create { reference, pad, .. } => return self.post(reference, pad),
             Command::StorePad { record, keep_finalizer, claim_link } => {
                 let deleting = self.state.pad.deleting;
                 self.write(|pad| {

@@ -197,6 +197,15 @@ fn messages_of_pads_while_an_outcome_is_unknown_or_a_take_home_is_refused() {
         record.kind = PadKind::Unknown;
         f.record = PadLookup::Read(Box::new(record));
     });
+    let failing = |question_id, language: Option<&str>, owner: Option<&str>| PadState {
+        configuration: RuleState::Ready(Rule {
+            question_id,
+            language: language.map(str::to_owned),
+            owner_email: owner.map(str::to_owned),
+            ..rule()
+        }),
+        ..super::failed_creations::failed(3)
+    };
     let other_connection = |change: fn(&mut PadState)| {
         let mut state = super::installations::stored(&pad_of(OTHER, "PADM", 5), &[]);
         state.ownership.former_connection = Some("acme-old".into());
@@ -210,6 +219,11 @@ fn messages_of_pads_while_an_outcome_is_unknown_or_a_take_home_is_refused() {
             ("the link was not confirmed", linking),
             ("a live pad in place of a take-home", live),
             ("a pad of unknown type in place of a take-home", unknown_type),
+            ("CoderPad answers with server errors", failing(None, None, None)),
+            (
+                "CoderPad answers the request with all values with server errors",
+                failing(Some(7), Some("python3"), Some("lead@example.com")),
+            ),
             (
                 "another connection does not find the candidate",
                 other_connection(|f| f.opportunity = CandidateLookup::NotFound),

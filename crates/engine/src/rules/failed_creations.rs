@@ -43,7 +43,7 @@ fn retry_delay(state: &PadState) -> Option<Duration> {
     Duration::try_from(rest.min(RETRY_DELAY)).ok().filter(|rest| !rest.is_zero())
 }
 
-/// Returns the command for a decided Pad. One that failed with reason `ServiceError` is decided until its daily creation.
+/// Returns the command for a decided Pad. A Pad that failed with reason `ServiceError` is decided until its daily creation.
 pub(super) fn keep(state: &PadState) -> Command {
     let again = retry_delay(state).filter(|_| state.pad.has_service_error);
     Command::Done { outcome: Outcome::Keep, again }

@@ -21,7 +21,7 @@ const MODES: [(&str, Level, Change); 27] = [
         to.interview.change_settings(|settings| settings.cursors = true);
     }),
     ("CoderPad pages by number", Level::Ok, Accounts::add_page_of_pads),
-    ("CoderPad names another host for the next page", Level::Failure, |to| {
+    ("CoderPad names another host for the next page", Level::Ok, |to| {
         to.add_page_of_pads();
         to.interview
             .change_settings(|settings| settings.page_origin = Some("https://coderpad.example".into()));

@@ -142,6 +142,7 @@ impl PadState {
         match command {
             Command::StoreRefusal { .. } => self.refusal_stored = true,
             Command::StoreServed(_) => self.served_stored = true,
+            Command::CountFailedCreation(_) => self.failure_counted = true,
             Command::Claim(effect) => self.write_claim = WriteClaim::Owned(*effect),
             Command::EndPad(_) => {
                 self.end_requested = true;

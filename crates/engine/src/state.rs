@@ -32,6 +32,8 @@ pub struct PadState {
     pub create_outcome: CreateOutcome,
     /// Whether CoderPad answered the request of the open attempt with a server error, as far as this process knows.
     pub create_answered_5xx: bool,
+    /// Whether a failed creation was counted in this pass.
+    pub failure_counted: bool,
     /// State of the last claimed write to Lever.
     pub write_claim: WriteClaim,
     /// The candidate's other Pads of the configuration, except those that are being deleted.
@@ -131,6 +133,7 @@ impl PadState {
             record: PadLookup::NotRead,
             create_outcome: CreateOutcome::NotSent,
             create_answered_5xx: false,
+            failure_counted: false,
             write_claim: WriteClaim::Unclaimed,
             others: Vec::new(),
             repeat: None,

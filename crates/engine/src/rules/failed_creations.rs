@@ -6,7 +6,6 @@ use super::retry_command;
 use crate::command::{Command, Outcome};
 use crate::state::{PadState, Rule, StoredPad};
 use api::names::{CreateIntent, FailedCreations};
-use api::pad::Phase;
 use api::reason::Reason;
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -43,7 +42,7 @@ fn retry_delay(state: &PadState) -> Option<Duration> {
     Duration::try_from(rest.min(RETRY_DELAY)).ok().filter(|rest| !rest.is_zero())
 }
 
-/// Returns the command for a decided Pad. A Pad that failed with reason `ServiceError` is decided until its daily creation.
+/// Returns the command for a decided Pad. With reason `ServiceError`, it is decided only until the daily creation.
 pub(super) fn keep(state: &PadState) -> Command {
     let again = retry_delay(state).filter(|_| state.pad.has_service_error);
     Command::Done { outcome: Outcome::Keep, again }
@@ -54,14 +53,14 @@ pub(super) fn is_retry_due(state: &PadState) -> bool {
     state.pad.has_service_error && retry_delay(state).is_none()
 }
 
-/// Reports whether earlier failures no longer count: a person changed something or requests a retry, or the candidate
-/// has entered the stage again.
+/// Reports whether earlier failures no longer count: a person requests a retry or, after the last failure, has changed the
+/// configuration or moved the candidate into the stage again. The phase does not matter, because the Pad is Pending until a
+/// changed configuration was checked.
 pub(super) fn starts_anew(state: &PadState) -> bool {
     let pad = &state.pad;
-    let has_failed = pad.phase == Some(Phase::Failed);
-    pad.asked_by_person
-        || has_failed && pad.configuration_changed
-        || (has_failed || pad.phase == Some(Phase::Skipped)) && is_later_entry(state)
+    let has_failed = pad.failed_creations.as_ref().is_some_and(|failed| failed.count >= MAX_FAILED_CREATIONS);
+    let is_changed = pad.configuration_changed || is_later_entry(state);
+    pad.asked_by_person || has_failed && is_changed && !state.failure_counted
 }
 
 fn message(pad: &StoredPad, rule: &Rule, count: u32) -> String {

@@ -69,6 +69,13 @@ fn the_third_failed_creation_is_the_last_of_the_day() {
 #[rstest]
 #[case::requested(|state: &mut PadState| (state.pad.requested, state.pad.asked_by_person) = (true, true), true)]
 #[case::configuration_changed(|state: &mut PadState| state.pad.configuration_changed = true, true)]
+#[case::changed_configuration_was_checked(
+    |state: &mut PadState| {
+        (state.pad.phase, state.pad.has_service_error) = (Some(Phase::Pending), false);
+        state.pad.configuration_changed = true;
+    },
+    true
+)]
 #[case::entered_again(
     |state: &mut PadState| {
         state.judge = true;
@@ -99,7 +106,11 @@ fn a_failed_pad_stays_failed_otherwise() {
     let mut waiting = failed(3);
     (waiting.pad.phase, waiting.pad.configuration_changed) = (Some(Phase::Pending), true);
     waiting.pad.judged_entry = Some(at(ENTRY_TIME_MS - 1));
+    waiting.failure_counted = true;
     assert_eq!(reason(&waiting), "failed: ServiceError", "a retry that failed as well");
+    let mut unchanged = failed(3);
+    unchanged.pad.phase = Some(Phase::Pending);
+    assert_eq!(reason(&unchanged), "failed: ServiceError", "the configuration was not Ready in between");
     let mut other = decided(3);
     other.pad.has_service_error = false;
     other.observed_at += SignedDuration::from_hours(1000);

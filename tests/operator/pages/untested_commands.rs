@@ -14,6 +14,7 @@ const NOT_RUN: &[NotRun] = &[
     ("PAGES=write cargo ", "the same", check_names),
     ("docker build ", "needs Docker", check_names),
     ("pad-operator run", "runs until it is stopped", has_flags),
+    ("kubectl pad check", "needs a Pod of the operator; the plugin's own tests run it", is_of_the_plugin),
     ("helm ", "done by tests/operator/install.rs and tests/operator/chart.rs", is_of_the_chart),
     ("cd ", "the folder is different here", is_printed_by_the_demo),
     ("export KUBECONFIG=", "the cluster is different here", is_printed_by_the_demo),
@@ -53,6 +54,13 @@ fn is_target(command: &str) -> bool {
     let command: String = command.split('"').step_by(2).collect();
     let mut targets = command.split_whitespace().filter(|word| *word != "make" && !word.contains('='));
     targets.all(|target| makefile.contains(&format!("\n{target}:")))
+}
+
+/// Checks that the plugin has the command.
+fn is_of_the_plugin(command: &str) -> bool {
+    let name = command.split(' ').nth(2).unwrap_or_default();
+    let help = std::fs::read_to_string(source("tests/snapshots/kubectl-pad-help.snap")).unwrap();
+    help.contains(&format!("\n  {name} "))
 }
 
 /// Checks that packages, tests, programs and files exist.

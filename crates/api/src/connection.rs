@@ -303,7 +303,7 @@ impl LeverConnection {
         self.status.as_ref().map(|status| status.stages.as_slice()).unwrap_or_default()
     }
 
-    /// Reports whether somebody registers a webhook for this connection (contract C7a).
+    /// Reports whether this connection uses a webhook (contract C7a).
     pub fn has_webhook(&self) -> bool {
         self.spec.webhook.mode != WebhookMode::None
     }

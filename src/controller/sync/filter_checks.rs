@@ -1,9 +1,9 @@
 //! Comparison of Lever's filter by tag with the tags of the candidates (contract S2a).
 //!
-//! It is not documented whether the filter finds tags that candidates inherit from their posting, nor has any client
-//! been seen to use it. So once a day, the list of each stage and tag is compared with one page of the stage's list. If
-//! they differ twice for the same candidate, the filter is no longer used for that stage and tag: sync lists the whole
-//! stage, and compares the tags itself. A later comparison without a difference restores the filter.
+//! Lever does not document whether the filter finds tags that candidates inherit from their posting. So once a day, the
+//! list of each stage and tag is compared with one page of the stage's list. If they differ twice for the same
+//! candidate, sync no longer uses the filter for that stage and tag: it lists the whole stage, and compares the tags
+//! itself. A later comparison without a difference restores the filter.
 
 use super::lever_lists::StageScan;
 use std::collections::{HashMap, HashSet};
@@ -44,9 +44,9 @@ pub struct FilterCheck {
 /// Confirmed difference between the filter and the tags.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FilterDifference {
-    /// Number of candidates with the tag whom the filter does not find.
+    /// Number of candidates with the tag that the filter does not find.
     pub missing: usize,
-    /// Number of candidates without the tag whom the filter finds.
+    /// Number of candidates without the tag that the filter finds.
     pub foreign: usize,
 }
 
